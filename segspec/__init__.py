@@ -1,0 +1,1 @@
+"""segspec: networks and solvers for semantic segmentation, written as text, compiled to JAX."""

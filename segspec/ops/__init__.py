@@ -1,0 +1,1 @@
+"""Pure JAX functions: the arithmetic, with no idea of layers, specs or files."""

@@ -1,0 +1,75 @@
+"""The arithmetic of sliding windows: how many there are and where they lie. Plain integers, no arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Pair = tuple[int, int]
+
+
+def convolution_output(size: int, kernel: int, stride: int, pad: int, dilation: int = 1) -> int:
+    """Windows of a convolution along one axis: floor((size + 2 pad - (dilation (kernel - 1) + 1)) / stride) + 1.
+
+    May be zero or negative when the kernel is larger than the padded input; the caller reports that.
+    """
+    return (size + 2 * pad - (dilation * (kernel - 1) + 1)) // stride + 1
+
+
+def deconvolution_output(size: int, kernel: int, stride: int, pad: int, dilation: int = 1) -> int:
+    """Outputs of a transposed convolution along one axis: stride (size - 1) + dilation (kernel - 1) + 1 - 2 pad."""
+    return stride * (size - 1) + dilation * (kernel - 1) + 1 - 2 * pad
+
+
+def pooling_output(size: int, kernel: int, stride: int, pad: int, *, ceil: bool = True) -> int:
+    """Windows of a pooling along one axis, as Caffe counts them.
+
+    `ceil((size + 2 pad - kernel) / stride) + 1`, rounded down instead when `ceil` is false. With padding, a last
+    window that would start outside the image and its leading padding is dropped.
+    """
+    span = size + 2 * pad - kernel
+    count = (-(-span // stride) if ceil else span // stride) + 1
+    if pad and (count - 1) * stride >= size + pad:
+        count -= 1
+    return count
+
+
+@dataclass(frozen=True)
+class PoolWindow:
+    """The windows of one pooling: enough to place its maxima back.
+
+    A *local index* counts positions inside a window in row-major order, from 0 to kernel height x kernel width - 1;
+    together with this geometry it names a pixel of the input plane.
+
+    Attributes:
+        kernel, stride, pad: (height, width) in pixels.
+        input: (height, width) of the plane that was pooled.
+        output: (height, width) of the pooled plane.
+    """
+
+    kernel: Pair
+    stride: Pair
+    pad: Pair
+    input: Pair
+    output: Pair
+
+    @classmethod
+    def over(cls, input: Pair, kernel: Pair, stride: Pair, pad: Pair = (0, 0), *, ceil: bool = True) -> PoolWindow:
+        """The windows of a pooling over a plane of this size, counted as Caffe counts them."""
+        height, width = (
+            pooling_output(input[axis], kernel[axis], stride[axis], pad[axis], ceil=ceil) for axis in (0, 1)
+        )
+        return cls(kernel, stride, pad, input, (height, width))
+
+    @property
+    def tiles(self) -> bool:
+        """Whether windows lie edge to edge from the corner, covering the plane: the fast form applies."""
+        return (
+            self.kernel == self.stride
+            and self.pad == (0, 0)
+            and all(self.output[axis] * self.stride[axis] >= self.input[axis] for axis in (0, 1))
+        )
+
+    @property
+    def positions(self) -> int:
+        """Positions in one window; a local index is below this."""
+        return self.kernel[0] * self.kernel[1]
