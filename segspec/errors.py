@@ -86,7 +86,7 @@ def _excerpt(span: Span, hint: str) -> list[str]:
     """The source line, a caret line under it with the hint, and the macro uses that led there."""
     number = str(span.line)
     gutter = " " * len(number)
-    text = span.source.line(span.line)
+    text = "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in span.source.line(span.line))
     start, text, length = _window(span.column - 1, text, span.length)
     lead = "".join("\t" if character == "\t" else " " for character in text[:start])
     caret = "^" * max(1, min(length, len(text) - start))

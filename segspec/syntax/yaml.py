@@ -1,0 +1,169 @@
+"""YAML text to tree, by the rules of YAML 1.2: no tags, no aliases, no merge keys, no repeated keys.
+
+PyYAML scans and parses; its 1.1 rules for scalars are not used (there `no` is False, `1e-3` a string, `010` is 8).
+The tree is built from events with an explicit stack, so nesting is limited by us and not by the interpreter.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import yaml
+
+from segspec.errors import Diagnostic, Source, Span, SpecError
+from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, Value
+
+MAX_DEPTH = 40
+MAX_NODES = 200_000
+MAX_DIGITS = 18
+
+_INT = re.compile(r"[-+]?[0-9]+")
+_PREFIXED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WORDS: dict[str, Value] = {
+    **dict.fromkeys(["", "~", "null", "Null", "NULL"], None),
+    **dict.fromkeys(["true", "True", "TRUE"], True),
+    **dict.fromkeys(["false", "False", "FALSE"], False),
+    **dict.fromkeys([".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"], float("inf")),
+    **dict.fromkeys(["-.inf", "-.Inf", "-.INF"], float("-inf")),
+    **dict.fromkeys([".nan", ".NaN", ".NAN"], float("nan")),
+}
+
+
+def parse_yaml(source: Source) -> Node:
+    """The tree of a YAML text.
+
+    Raises:
+        SpecError: with every mistake of syntax that was found, each at its place.
+    """
+    builder = _Builder(source)
+    try:
+        for event in yaml.parse(source.text, Loader=yaml.SafeLoader):
+            builder.feed(event)
+    except yaml.reader.ReaderError as error:
+        raise SpecError(_unprintable(source, error)) from None
+    except yaml.MarkedYAMLError as error:
+        raise SpecError([*builder.problems.found, _syntax_error(source, error)]) from None
+    builder.problems.raise_any()
+    if builder.root is None:
+        raise SpecError("the file is empty", place=source.name)
+    return builder.root
+
+
+def resolve_scalar(text: str) -> Value:
+    """The value of a plain YAML 1.2 scalar. Raises ValueError for a number too long to mean anything."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text) or _PREFIXED.fullmatch(text):
+        if len(text) > MAX_DIGITS:
+            raise ValueError(f"a number of {len(text)} digits")
+        return int(text, 10 if _INT.fullmatch(text) else 0)
+    return float(text) if _FLOAT.fullmatch(text) and len(text) < 400 else text
+
+
+@dataclass
+class _Open:
+    """A collection whose end has not been reached."""
+
+    span: Span
+    mapping: bool
+    nodes: list[Node] = field(default_factory=list)
+
+
+class _Builder:
+    """Turns parser events into a tree and collects what YAML allows but a spec does not."""
+
+    def __init__(self, source: Source):
+        self.source = source
+        self.problems = Problems()
+        self.root: Node | None = None
+        self.stack: list[_Open] = []
+        self.count = 0
+
+    def feed(self, event: yaml.Event) -> None:
+        match event:
+            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
+                self._open(event)
+            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                self._close()
+            case yaml.ScalarEvent():
+                self._check(event)
+                self._add(self._scalar(event))
+            case yaml.AliasEvent():
+                span = self._span(event.start_mark, event.end_mark)
+                self.problems.add(f"aliases are not part of the language (*{event.anchor})", span, "write a block")
+                self._add(Scalar(None, span))
+            case yaml.DocumentStartEvent() if self.root is not None:
+                span = self._span(event.start_mark, event.end_mark)
+                raise SpecError(Diagnostic("a second document begins", span, "one file holds one document"))
+
+    def _span(self, start: yaml.Mark, end: yaml.Mark) -> Span:
+        length = end.column - start.column if end.line == start.line else 1
+        return Span(self.source, start.line + 1, start.column + 1, max(1, length))
+
+    def _check(self, event: yaml.NodeEvent) -> None:
+        if event.anchor or event.tag:
+            kind = "anchors" if event.anchor else "tags"
+            text = f"&{event.anchor}" if event.anchor else event.tag
+            span = self._span(event.start_mark, event.start_mark)
+            self.problems.add(f"{kind} are not part of the language ({text})", span, "remove it")
+
+    def _open(self, event: yaml.CollectionStartEvent) -> None:
+        self._check(event)
+        span = self._span(event.start_mark, event.end_mark)
+        if len(self.stack) >= MAX_DEPTH:
+            raise SpecError(Diagnostic(f"nested more than {MAX_DEPTH} levels deep", span))
+        self.stack.append(_Open(span, isinstance(event, yaml.MappingStartEvent)))
+
+    def _close(self) -> None:
+        done = self.stack.pop()
+        self._add(self._mapping(done) if done.mapping else Sequence(tuple(done.nodes), done.span))
+
+    def _add(self, node: Node) -> None:
+        self.count += 1
+        if self.count > MAX_NODES:
+            raise SpecError(Diagnostic(f"more than {MAX_NODES} values in one file", node.span))
+        if self.stack:
+            self.stack[-1].nodes.append(node)
+        else:
+            self.root = node
+
+    def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
+        span = self._span(event.start_mark, event.end_mark)
+        quoted = event.style in ("'", '"', "|", ">")
+        try:
+            return Scalar(event.value if quoted else resolve_scalar(event.value), span, quoted)
+        except ValueError as error:
+            self.problems.add(f"{error} is too large", span)
+            return Scalar(0, span)
+
+    def _mapping(self, done: _Open) -> Mapping:
+        entries: dict[str, tuple[Scalar, Node]] = {}
+        for key, value in zip(done.nodes[::2], done.nodes[1::2], strict=True):
+            if not isinstance(key, Scalar):
+                self.problems.add("a key must be a plain word", key.span)
+            elif key.value == "<<" and not key.quoted:
+                self.problems.add("merge keys (<<) are not part of the language", key.span, "write a block")
+            elif key.text in entries:
+                first = entries[key.text][0].span.place
+                self.problems.add(f"'{key.text}' is written twice (first at {first})", key.span, "remove one")
+            else:
+                entries[key.text] = (key, value)
+        return Mapping(tuple(entries.values()), done.span)
+
+
+def _syntax_error(source: Source, error: yaml.MarkedYAMLError) -> Diagnostic:
+    mark = error.problem_mark or error.context_mark
+    span = Span(source, mark.line + 1, mark.column + 1) if mark else None
+    context = f" {error.context}" if error.context else ""
+    if error.problem and "\\t" in error.problem:
+        return Diagnostic("a tab cannot indent YAML", span, "use spaces")
+    return Diagnostic(f"not YAML:{context} {error.problem}".replace(":  ", ": "), span)
+
+
+def _unprintable(source: Source, error: yaml.reader.ReaderError) -> Diagnostic:
+    before = source.text[: error.position]
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    code = ord(error.character) if isinstance(error.character, str) else error.character
+    return Diagnostic(f"the character U+{code:04X} cannot stand in YAML", Span(source, line, column), "remove it")
