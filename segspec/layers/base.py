@@ -146,6 +146,8 @@ class Layer(BaseModel):
     * `caffe_defaults`: defaults that a prototxt means where they differ from the YAML ones.
     * `references`: fields that name other layers, each read as further bottoms; the value says which output of the
       named layer is meant.
+    * `short`: what an unnamed layer is called, with a number behind; by default the type in lower case.
+    * `top_names`: what outputs after the first are called, behind the layer's name (`pool1/mask`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
@@ -157,6 +159,8 @@ class Layer(BaseModel):
     message: ClassVar[str] = ""
     caffe_defaults: ClassVar[Mapping[str, Any]] = {}
     references: ClassVar[Mapping[str, int]] = {}
+    short: ClassVar[str] = ""
+    top_names: ClassVar[tuple[str, ...]] = ()
     example: ClassVar[str] = ""
 
     def shapes(self, bottoms: Sequence[Blob], tops: int = 1) -> tuple[Blob, ...]:

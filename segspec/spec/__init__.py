@@ -1,0 +1,1 @@
+"""What a file says, typed: networks, class tables and solvers."""

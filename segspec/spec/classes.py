@@ -1,0 +1,158 @@
+"""The class table: names, colours and the ignored label, declared once for loss, metrics, palette and report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from segspec.errors import did_you_mean
+from segspec.schema.read import read_model
+from segspec.spec import library
+from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe, read_source
+from segspec.syntax.yaml import parse_yaml
+
+MAX_CLASSES = 255
+Color = tuple[int, int, int]
+_Channel = Annotated[int, Field(ge=0, le=255)]
+
+
+class _Ignore(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    label: int = Field(ge=0, le=255, description="Label value of pixels that count nowhere.")
+    name: str = Field("void", description="What to call them.")
+    color: tuple[_Channel, _Channel, _Channel] = Field((0, 0, 0), description="Their colour, red, green, blue.")
+
+
+class _TableFile(BaseModel):
+    """A class table as written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    classes: dict[str, tuple[_Channel, _Channel, _Channel]] = Field(
+        min_length=1, max_length=MAX_CLASSES, description="Names in the order of their labels, with colours."
+    )
+    ignore: _Ignore | None = Field(None, description="The label that is ignored.")
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """The classes of a data set, in the order of their labels.
+
+    Attributes:
+        names: one a class.
+        colors: (red, green, blue) of each, 0..255.
+        ignore_label: the label value of pixels that count nowhere, or None.
+        ignore_color: its colour.
+        ignore_name: what it is called.
+    """
+
+    names: tuple[str, ...]
+    colors: tuple[Color, ...]
+    ignore_label: int | None = None
+    ignore_color: Color = (0, 0, 0)
+    ignore_name: str = "void"
+
+    @property
+    def count(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def numbered(cls, count: int) -> ClassTable:
+        """A table of classes known only by number."""
+        return cls.named(tuple(f"class {index}" for index in range(count)))
+
+    @classmethod
+    def named(cls, names: tuple[str, ...]) -> ClassTable:
+        """A table of names, with colours that tell neighbours apart."""
+        return cls(names, tuple(distinct_color(index) for index in range(len(names))))
+
+    def as_text(self) -> str:
+        """The table in the form a spec's `classes:` accepts."""
+        lines = ["classes:"]
+        lines += [f"  {_quoted(name)}: {list(color)}" for name, color in zip(self.names, self.colors, strict=True)]
+        if self.ignore_label is not None:
+            color = list(self.ignore_color)
+            lines.append(f"ignore: {{label: {self.ignore_label}, name: {_quoted(self.ignore_name)}, color: {color}}}")
+        return "\n".join(lines) + "\n"
+
+
+def distinct_color(index: int) -> Color:
+    """A colour for a class without one: the bits of the index spread over the high bits of the three channels.
+
+    The scheme is PASCAL VOC's colour map, so class 0 is black and class 1 dark red.
+    """
+    channels = [0, 0, 0]
+    for shift in range(7, -1, -1):
+        for channel in range(3):
+            channels[channel] |= ((index >> channel) & 1) << shift
+        index >>= 3
+    return (channels[0], channels[1], channels[2])
+
+
+def read_classes(node: Node, beside: Path, problems: Problems) -> ClassTable | None:
+    """The class table a spec's `classes:` means: a table's name, a count, a list of names, or a table.
+
+    Args:
+        node: the value of `classes:`.
+        beside: the folder of the spec, where `classes/NAME.yaml` is looked for first.
+        problems: where mistakes go.
+    """
+    match node:
+        case Scalar(value=str(name)):
+            return _load(name, node, beside, problems)
+        case Scalar(value=int(count)) if not isinstance(count, bool) and 2 <= count <= MAX_CLASSES:
+            return ClassTable.numbered(count)
+        case Sequence(items=items) if 2 <= len(items) <= MAX_CLASSES and all(isinstance(item, Scalar) for item in items):
+            return _from_names(items, problems)
+        case Mapping():
+            return _from_mapping(node, problems)
+    problems.add(
+        f"'classes' must be a class table's name, a number from 2 to {MAX_CLASSES}, or a list of names; "
+        f"got {describe(node)}",
+        node.span,
+    )
+    return None
+
+
+def _from_names(items: tuple[Node, ...], problems: Problems) -> ClassTable | None:
+    texts = tuple(item.text for item in items if isinstance(item, Scalar))
+    for position, item in enumerate(items):
+        if texts[position] in texts[:position]:
+            problems.add(f"class '{texts[position]}' is listed twice", item.span)
+            return None
+    return ClassTable.named(texts)
+
+
+def _load(name: str, node: Scalar, beside: Path, problems: Problems) -> ClassTable | None:
+    path = library.find("classes", name, beside)
+    if path is None:
+        hint = did_you_mean(name, library.names("classes", beside)) or "write the number of classes, or a list of names"
+        problems.add(f"no class table '{name}' (looked for classes/{name}.yaml)", node.span, hint)
+        return None
+    root = parse_yaml(read_source(path))
+    if not isinstance(root, Mapping):
+        problems.add(f"a class table is a mapping, got {describe(root)}", root.span)
+        return None
+    return _from_mapping(root, problems)
+
+
+def _from_mapping(node: Mapping, problems: Problems) -> ClassTable | None:
+    file = read_model(_TableFile, node, problems, "the class table")
+    if file is None:
+        return None
+    table = ClassTable(tuple(file.classes), tuple(file.classes.values()))
+    if file.ignore is None:
+        return table
+    if file.ignore.label < table.count:
+        taken = table.names[file.ignore.label]
+        problems.add(f"the ignored label {file.ignore.label} is the label of class '{taken}'", node.span)
+        return None
+    return ClassTable(table.names, table.colors, file.ignore.label, file.ignore.color, file.ignore.name)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
