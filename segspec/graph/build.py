@@ -1,0 +1,174 @@
+"""From a spec to a graph: phases, shape inference and sharing, with every mistake at its layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from segspec.errors import Span
+from segspec.graph.graph import Graph, GraphLayer
+from segspec.layers.base import Blob, ParamSpec, ShapeError
+from segspec.spec.net import NetSpec, Phase
+from segspec.spec.wire import BlobRule, LayerSpec
+from segspec.syntax.tree import Problems
+
+MAX_NUMBERS = 2**36
+"""Numbers in one blob or in all parameters: 256 GiB of float32, more than any one machine here can train."""
+
+
+def build(spec: NetSpec, phase: Phase, inputs: Mapping[str, Blob]) -> Graph:
+    """The graph of a net for one phase and input size.
+
+    Args:
+        spec: the net.
+        phase: TRAIN, TEST or DEPLOY; in DEPLOY, layers that need the label are left out.
+        inputs: shapes of `data` and, unless DEPLOY, `label`.
+
+    Raises:
+        SpecError: when shapes do not fit, naming each layer and the blobs that meet there.
+    """
+    building = _Building(inputs)
+    for layer in _present(spec.layers, inputs):
+        building.add(layer)
+    building.problems.raise_any()
+    layers = tuple(building.layers)
+    blobs = {**inputs, **{top: blob for layer in layers for top, blob in zip(layer.tops, layer.outputs, strict=True)}}
+    return Graph(spec.name, phase, dict(inputs), layers, blobs, _prediction(spec, layers), spec.classes)
+
+
+def image_inputs(batch: int, height: int, width: int, channels: int, *, labels: bool = True) -> dict[str, Blob]:
+    """The shapes of a batch of images, and of their labels."""
+    inputs = {"data": Blob((batch, height, width, channels))}
+    if labels:
+        inputs["label"] = Blob((batch, height, width, 1), "int32")
+    return inputs
+
+
+def _present(layers: Iterable[LayerSpec], inputs: Mapping[str, Blob]) -> list[LayerSpec]:
+    """The layers whose every bottom exists: without a label, losses and metrics fall away."""
+    if "label" in inputs:
+        return list(layers)
+    absent = {"label"}
+    kept = []
+    for layer in layers:
+        if absent.intersection(layer.bottoms):
+            absent.update(layer.tops)
+        else:
+            kept.append(layer)
+    return kept
+
+
+def _prediction(spec: NetSpec, layers: tuple[GraphLayer, ...]) -> str | None:
+    """The score blob: what the spec says, else what the weightiest loss reads, else the last feature."""
+    if spec.output is not None:
+        return spec.output
+    present = {layer.name for layer in layers}
+    losses = [layer for layer in spec.layers if layer.layer.role == "loss"]
+    if losses:
+        heaviest = max(losses, key=lambda layer: layer.loss_weights[0] if layer.loss_weights else 1.0)
+        return heaviest.bottoms[0]
+    features = [layer for layer in spec.layers if layer.layer.role == "feature" and layer.tops]
+    return next((layer.tops[0] for layer in reversed(features) if layer.name in present), None)
+
+
+class _Building:
+    def __init__(self, inputs: Mapping[str, Blob]):
+        self.problems = Problems()
+        self.layers: list[GraphLayer] = []
+        self.blobs: dict[str, Blob] = dict(inputs)
+        self.places: dict[str, Span] = {}
+        self.shared: dict[str, tuple[str, str, ParamSpec, Span]] = {}
+        self.parameters = 0
+
+    def add(self, spec: LayerSpec) -> None:
+        """Infers the layer's shapes; a layer that reads what could not be inferred is passed over in silence."""
+        if any(bottom not in self.blobs for bottom in spec.bottoms):
+            return
+        inputs = tuple(self.blobs[bottom] for bottom in spec.bottoms)
+        try:
+            outputs = spec.layer.shapes(inputs, len(spec.tops))
+            params = spec.layer.params(inputs)
+            state = spec.layer.state(inputs)
+        except ShapeError as error:
+            self._report(spec, str(error))
+            return
+        if not self._affordable(spec, outputs, params):
+            return
+        rules = self._rules(spec, params)
+        self.blobs.update(zip(spec.tops, outputs, strict=True))
+        self.places.update(dict.fromkeys(spec.tops, spec.span))
+        self.layers.append(
+            GraphLayer(
+                spec.name,
+                spec.layer,
+                spec.bottoms,
+                spec.tops,
+                inputs,
+                outputs,
+                params,
+                state,
+                self._owners(spec, params, rules),
+                {blob: (rule.lr_mult, rule.decay_mult) for blob, rule in rules.items()},
+                self._loss_weights(spec),
+            )
+        )
+
+    def _report(self, spec: LayerSpec, message: str) -> None:
+        """A shape mistake, with the shape and the origin of everything that meets at the layer."""
+        lines = [f"layer '{spec.name}' ({spec.layer.type}): {message}"]
+        shapes = [str(self.blobs[bottom]) for bottom in spec.bottoms]
+        width = max(map(len, shapes), default=0)
+        for bottom, shape in zip(spec.bottoms, shapes, strict=True):
+            place = self.places.get(bottom)
+            origin = f"  ({place.place})" if place else ""
+            lines.append(f"     {shape:<{width}}  from '{bottom}'{origin}")
+        self.problems.add("\n".join(lines), spec.span)
+
+    def _affordable(self, spec: LayerSpec, outputs: tuple[Blob, ...], params: Mapping[str, ParamSpec]) -> bool:
+        self.parameters += sum(math.prod(param.shape) for param in params.values())
+        largest = max((blob.size for blob in outputs), default=0)
+        if largest <= MAX_NUMBERS and self.parameters <= MAX_NUMBERS:
+            return True
+        what = "an output" if largest > MAX_NUMBERS else "parameters"
+        self.problems.add(f"layer '{spec.name}' ({spec.layer.type}): {what} of more than 2^36 numbers", spec.span)
+        return False
+
+    def _rules(self, spec: LayerSpec, params: Mapping[str, ParamSpec]) -> dict[str, BlobRule]:
+        if len(spec.rules) > len(params):
+            count = len(params)
+            blobs = f"{count} learned blob{'' if count == 1 else 's'} ({', '.join(params)})" if params else "none"
+            message = f"layer '{spec.name}' ({spec.layer.type}): {len(spec.rules)} 'param' entries for {blobs}"
+            self.problems.add(message, spec.span)
+        padded = [*spec.rules, *[spec.rest] * len(params)]
+        return dict(zip(params, padded, strict=False))
+
+    def _owners(
+        self, spec: LayerSpec, params: Mapping[str, ParamSpec], rules: Mapping[str, BlobRule]
+    ) -> dict[str, tuple[str, str]]:
+        """Which blobs another layer holds: the first layer that names a blob owns it."""
+        owners: dict[str, tuple[str, str]] = {}
+        for blob, rule in rules.items():
+            if not rule.name:
+                continue
+            if rule.name not in self.shared:
+                self.shared[rule.name] = (spec.name, blob, params[blob], spec.span)
+                continue
+            layer, owned, shape, place = self.shared[rule.name]
+            if shape.shape != params[blob].shape:
+                theirs, ours = Blob(shape.shape), Blob(params[blob].shape)
+                message = (
+                    f"layer '{spec.name}' ({spec.layer.type}): the shared blob '{rule.name}' is {theirs} in "
+                    f"'{layer}' ({place.place}) and would be {ours} here"
+                )
+                self.problems.add(message, spec.span)
+            owners[blob] = (layer, owned)
+        return owners
+
+    def _loss_weights(self, spec: LayerSpec) -> tuple[float, ...]:
+        weights = list(spec.loss_weights)
+        if len(weights) > len(spec.tops):
+            message = f"layer '{spec.name}' ({spec.layer.type}): {len(weights)} loss weights for {len(spec.tops)} tops"
+            self.problems.add(message, spec.span)
+        if not weights and spec.layer.role == "loss":
+            weights = [1.0]
+        return tuple([*weights, *[0.0] * len(spec.tops)][: len(spec.tops)])

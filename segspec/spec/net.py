@@ -1,0 +1,227 @@
+"""A network spec: what a file says, read completely or refused with every mistake at its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Items
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from segspec.errors import Source, SpecError, did_you_mean
+from segspec.layers import LAYERS, by_type
+from segspec.layers.data import DataLayer
+from segspec.schema.read import read_model
+from segspec.schema.types import Count
+from segspec.spec import library
+from segspec.spec.classes import ClassTable, read_classes
+from segspec.spec.override import apply_overrides
+from segspec.spec.wire import LayerSpec, wire
+from segspec.syntax.macros import Block, expand, read_blocks, resolve
+from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe, read_source
+from segspec.syntax.yaml import parse_yaml
+
+Phase = Literal["TRAIN", "TEST", "DEPLOY"]
+KEYS = ("segspec", "name", "classes", "params", "use", "blocks", "input", "data", "layers", "output")
+PHASES = ("train", "test")
+
+
+class InputSize(BaseModel):
+    """The size of image a net is made for: what `check` counts with when there is no data to look at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    height: Count = Field(description="Rows, in pixels.")
+    width: Count = Field(description="Columns, in pixels.")
+    channels: Count = Field(3, description="Colour channels.")
+
+
+@dataclass(frozen=True)
+class NetSpec:
+    """A network as its file says it.
+
+    Attributes:
+        name: of the net.
+        source: the text it was read from.
+        classes: the class table, when one is declared.
+        input: the nominal input size, when one is declared.
+        data: sources of images by phase, `train` and `test`.
+        layers: in order, every macro carried out.
+        output: the blob that holds the scores, when the file names one.
+    """
+
+    name: str
+    source: Source
+    classes: ClassTable | None
+    input: InputSize | None
+    data: dict[str, DataLayer] = field(default_factory=dict)
+    layers: tuple[LayerSpec, ...] = ()
+    output: str | None = None
+
+    def with_layers(self, layers: tuple[LayerSpec, ...]) -> NetSpec:
+        """The same net with other layers."""
+        return replace(self, layers=layers)
+
+
+def load_net(path: Path, overrides: Items[str] = ()) -> NetSpec:
+    """Reads a network spec.
+
+    Args:
+        path: the file.
+        overrides: `KEY=VALUE` texts; a key is one of the spec's `params`, or a dotted path such as
+            `data.train.batch_size`.
+
+    Raises:
+        SpecError: with every mistake that was found.
+    """
+    return read_net(read_source(path), path.parent, overrides)
+
+
+def read_net(source: Source, beside: Path, overrides: Items[str] = ()) -> NetSpec:
+    """Reads a network spec from its text; `beside` is the folder where libraries are looked for first."""
+    problems = Problems()
+    root = parse_yaml(source)
+    if not isinstance(root, Mapping):
+        raise SpecError(f"a spec is a mapping with 'layers:', got {describe(root)}", place=source.name)
+    root = apply_overrides(root, overrides, KEYS, problems)
+    _check_keys(root, problems)
+    classes_node = root.get("classes")
+    params = _params(root, problems)
+    if classes_node is not None:
+        classes_node = resolve(classes_node, params, problems)
+    classes = read_classes(classes_node, beside, problems) if classes_node is not None else None
+    if classes is not None and classes_node is not None:
+        params["classes"] = Scalar(classes.count, classes_node.span)
+    blocks = _blocks(root, beside, problems)
+    layers_node = root.get("layers")
+    if layers_node is None:
+        problems.add("the spec has no 'layers:'", root.span)
+    items = expand(layers_node, blocks, params, problems) if layers_node is not None else ()
+    layers = wire(items, classes, problems)
+    spec = NetSpec(
+        _name(root, source),
+        source,
+        classes,
+        _input(root, params, problems),
+        _data(root, params, problems),
+        layers,
+        _output(root, layers, problems),
+    )
+    problems.raise_any()
+    return spec
+
+
+def _check_keys(root: Mapping, problems: Problems) -> None:
+    for key, value in root:
+        if key.text not in KEYS:
+            problems.add(f"a spec has no field '{key.text}'", key.span, did_you_mean(key.text, KEYS))
+        elif key.text == "segspec" and not (isinstance(value, Scalar) and value.value == 1):
+            problems.add(f"this segspec reads version 1 of the language, not {describe(value)}", value.span)
+    if root.key("segspec") is None:
+        problems.add("the first line must say which language this is", root.span, "add 'segspec: 1'")
+
+
+def _name(root: Mapping, source: Source) -> str:
+    node = root.get("name")
+    return node.text if isinstance(node, Scalar) else Path(source.name).stem
+
+
+def _params(root: Mapping, problems: Problems) -> dict[str, Node]:
+    node = root.get("params")
+    if node is None:
+        return {}
+    if not isinstance(node, Mapping):
+        problems.add(f"'params' must be a mapping of names to values, got {describe(node)}", node.span)
+        return {}
+    values: dict[str, Node] = {}
+    for key, value in node:
+        if key.text == "classes":
+            problems.add("'classes' is declared at the top of the spec", key.span, "move it out of 'params'")
+        values[key.text] = resolve(value, values, problems)
+    return values
+
+
+def _blocks(root: Mapping, beside: Path, problems: Problems) -> dict[str, Block]:
+    """The blocks of the libraries a spec uses and of the spec itself, which win."""
+    blocks: dict[str, Block] = {}
+    use = root.get("use")
+    for name in use.items if isinstance(use, Sequence) else (use,) if use is not None else ():
+        blocks.update(_library_blocks(name, beside, problems))
+    own = root.get("blocks")
+    if own is not None:
+        blocks.update(read_blocks(own, problems))
+    for block in blocks.values():
+        if by_type(block.name.text) is not None:
+            problems.add(f"'{block.name.text}' is a layer type; a block needs another name", block.name.span)
+    return blocks
+
+
+def _library_blocks(name: Node, beside: Path, problems: Problems) -> dict[str, Block]:
+    if not isinstance(name, Scalar):
+        problems.add(f"'use' is a list of block libraries, got {describe(name)}", name.span)
+        return {}
+    path = library.find("blocks", name.text, beside)
+    if path is None:
+        hint = did_you_mean(name.text, library.names("blocks", beside))
+        problems.add(f"no block library '{name.text}' (looked for blocks/{name.text}.yaml)", name.span, hint)
+        return {}
+    return read_blocks(parse_yaml(read_source(path)), problems)
+
+
+def _input(root: Mapping, params: dict[str, Node], problems: Problems) -> InputSize | None:
+    node = root.get("input")
+    if node is None:
+        return None
+    resolved = resolve(node, params, problems)
+    if not isinstance(resolved, Mapping):
+        problems.add(f"'input' is written {{height: 360, width: 480, channels: 3}}, got {describe(node)}", node.span)
+        return None
+    return read_model(InputSize, resolved, problems, "'input'")
+
+
+def _data(root: Mapping, params: dict[str, Node], problems: Problems) -> dict[str, DataLayer]:
+    node = root.get("data")
+    if node is None:
+        return {}
+    if not isinstance(node, Mapping):
+        problems.add(f"'data' is a mapping with 'train' and 'test', got {describe(node)}", node.span)
+        return {}
+    found: dict[str, DataLayer] = {}
+    for key, value in node:
+        if key.text not in PHASES:
+            problems.add(f"'data' has no part '{key.text}'", key.span, did_you_mean(key.text, PHASES))
+            continue
+        layer = _data_layer(key.text, resolve(value, params, problems), problems)
+        if layer is not None:
+            found[key.text] = layer
+    return found
+
+
+def _data_layer(phase: str, node: Node, problems: Problems) -> DataLayer | None:
+    kinds = [layer.type for layer in LAYERS if issubclass(layer, DataLayer)]
+    if not isinstance(node, Mapping):
+        problems.add(f"data.{phase} is a mapping with a 'type', got {describe(node)}", node.span)
+        return None
+    kind = node.get("type")
+    if not isinstance(kind, Scalar):
+        problems.add(f"data.{phase} needs a 'type', such as DenseImageData", node.span)
+        return None
+    layer_type = by_type(kind.text)
+    if layer_type is None or not issubclass(layer_type, DataLayer):
+        hint = did_you_mean(kind.text, kinds) or f"known: {', '.join(kinds)}"
+        problems.add(f"unknown source of images '{kind.text}'", kind.span, hint)
+        return None
+    return read_model(layer_type, node.without("type"), problems, f"data.{phase} ({kind.text})", kind.span)
+
+
+def _output(root: Mapping, layers: tuple[LayerSpec, ...], problems: Problems) -> str | None:
+    node = root.get("output")
+    if node is None:
+        return None
+    tops = {top for layer in layers for top in layer.tops}
+    if isinstance(node, Scalar) and node.text in tops:
+        return node.text
+    hint = did_you_mean(node.text, tops) if isinstance(node, Scalar) else ""
+    problems.add(f"'output' must name the blob that holds the scores, got {describe(node)}", node.span, hint)
+    return None

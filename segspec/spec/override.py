@@ -1,0 +1,74 @@
+"""`--set KEY=VALUE`: changes to a tree before it is read, with a place of their own in messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Items
+from dataclasses import replace
+
+from segspec.errors import Source, Span, SpecError, UsageError, did_you_mean
+from segspec.syntax.tree import Mapping, Node, Problems, Scalar
+from segspec.syntax.yaml import parse_yaml
+
+
+def apply_overrides(root: Mapping, overrides: Items[str], keys: Items[str], problems: Problems) -> Mapping:
+    """The tree with every override put in.
+
+    Args:
+        root: the tree of a spec or solver.
+        overrides: `KEY=VALUE` texts; VALUE is YAML, KEY a top-level field, a dotted path, or one of `params`.
+        keys: the top-level fields.
+        problems: where mistakes go.
+
+    Raises:
+        UsageError: when an override is not of the form `KEY=VALUE`.
+    """
+    for text in overrides:
+        key, separator, _ = text.partition("=")
+        if not separator or not key.strip():
+            raise UsageError(f"--set takes KEY=VALUE, got '{text}'")
+        source = Source("--set", text)
+        value = _parse(source, len(key) + 1)
+        path = [Scalar(part, Span(source, 1, 1, len(key))) for part in key.strip().split(".")]
+        root = _put(root, _absolute(root, path, keys, problems), value, problems)
+    return root
+
+
+def _parse(source: Source, start: int) -> Node:
+    """The value behind the equals sign, parsed as YAML; columns stay those of the whole text."""
+    text = source.text[start:]
+    blank = Source(source.name, " " * start + text)
+    if not text.strip():
+        return Scalar(None, Span(source, 1, start, 1))
+    try:
+        return parse_yaml(blank)
+    except SpecError as error:
+        raise UsageError(error.diagnostics) from None
+
+
+def _absolute(root: Mapping, path: list[Scalar], keys: Items[str], problems: Problems) -> list[Scalar]:
+    """The path from the top: a first part that is one of the `params` is looked up there."""
+    first = path[0]
+    params = root.get("params")
+    known = [name.text for name, _ in params] if isinstance(params, Mapping) else []
+    if first.text in known and first.text not in keys:
+        return [replace(first, value="params"), *path]
+    if first.text not in keys:
+        hint = did_you_mean(first.text, [*keys, *known])
+        problems.add(f"nothing is called '{first.text}' here", first.span, hint)
+    return path
+
+
+def _put(root: Mapping, path: list[Scalar], value: Node, problems: Problems) -> Mapping:
+    """The mapping with a value at the end of a path; missing mappings on the way are made."""
+    first, *rest = path
+    if rest:
+        inner = root.get(first.text) or Mapping((), first.span)
+        if not isinstance(inner, Mapping):
+            problems.add(f"'{first.text}' has no parts", first.span)
+            return root
+        value = _put(inner, rest, value, problems)
+    key = root.key(first.text)
+    if key is None:
+        return Mapping((*root.entries, (first, value)), root.span)
+    entries = ((name, value if name.text == first.text else old) for name, old in root.entries)
+    return Mapping(tuple(entries), root.span)
