@@ -1,0 +1,81 @@
+"""A spec as flat text: every macro carried out, every default written, ready to be read back."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from segspec.layers.base import Filler, Layer
+from segspec.layers.data import DataLayer
+from segspec.spec.classes import ClassTable
+from segspec.spec.net import NetSpec
+from segspec.spec.wire import BlobRule, LayerSpec
+from segspec.syntax.write import flow, scalar
+
+
+def flat_text(spec: NetSpec) -> str:
+    """The spec as YAML with one line a layer; `load_net` reads it back to an equal net."""
+    lines = ["segspec: 1", f"name: {scalar(spec.name)}"]
+    if spec.classes is not None:
+        lines += ["classes:", *_class_lines(spec.classes)]
+    if spec.input is not None:
+        lines.append(f"input: {flow(spec.input.model_dump())}")
+    if spec.data:
+        lines += ["data:", *(f"  {phase}: {flow(_data(layer))}" for phase, layer in spec.data.items())]
+    lines += ["layers:", *(f"  - {layer.layer.type}: {flow(_layer(layer))}" for layer in spec.layers)]
+    if spec.output is not None:
+        lines.append(f"output: {scalar(spec.output)}")
+    return "\n".join(lines) + "\n"
+
+
+def _class_lines(table: ClassTable) -> list[str]:
+    lines = ["  classes:"]
+    lines += [f"    {scalar(name)}: {flow(color)}" for name, color in zip(table.names, table.colors, strict=True)]
+    if table.ignore_label is not None:
+        ignore = {"label": table.ignore_label, "name": table.ignore_name, "color": table.ignore_color}
+        lines.append(f"  ignore: {flow(ignore)}")
+    return lines
+
+
+def _data(layer: DataLayer) -> dict[str, object]:
+    return {"type": layer.type, **parameters(layer)}
+
+
+def _layer(spec: LayerSpec) -> dict[str, object]:
+    fields: dict[str, object] = {"name": spec.name}
+    fields["bottom"] = spec.bottoms[0] if len(spec.bottoms) == 1 else spec.bottoms
+    usual = (spec.name, *(f"{spec.name}/{extra}" for extra in spec.layer.top_names))
+    if spec.tops != usual[: spec.layer.tops[0]]:
+        fields["top"] = spec.tops
+    fields.update(parameters(spec.layer))
+    if spec.rules:
+        fields["param"] = [_rule(rule) for rule in spec.rules]
+    elif spec.rest != BlobRule():
+        fields["param"] = _rule(spec.rest)
+    if spec.loss_weights:
+        fields["loss_weight"] = spec.loss_weights
+    return fields
+
+
+def _rule(rule: BlobRule) -> dict[str, object]:
+    return rule.model_dump(exclude_none=True)
+
+
+def parameters(layer: Layer) -> dict[str, object]:
+    """A layer's parameters as the text writes them, in the order of declaration; None and references are left out."""
+    found: dict[str, object] = {}
+    for name, info in type(layer).model_fields.items():
+        written = info.alias or name
+        value = getattr(layer, name)
+        if value is not None and written not in layer.references:
+            found[written] = _plain(value)
+    return found
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Filler):
+        return {"type": value.type, **value.model_dump(exclude_defaults=True, exclude={"type"})}
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_none=True)
+    if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1] and isinstance(value[0], int):
+        return value[0]
+    return value
