@@ -1,0 +1,79 @@
+"""A trained net that can be asked: spec, parameters, state, and how its images are prepared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from segspec.errors import SpecError
+from segspec.graph.build import build, image_inputs
+from segspec.graph.graph import Graph
+from segspec.layers.data import DataLayer
+from segspec.net import Statistics, Tree, init
+from segspec.spec.classes import ClassTable
+from segspec.spec.net import NetSpec
+
+FALLBACK_SIZE = (64, 64)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A spec with its arrays.
+
+    Attributes:
+        spec: the net.
+        params, state: its arrays.
+        dtype: what convolutions compute in.
+        statistics: which statistics batch normalisation uses, see `Context`.
+        origin: what these statistics are, in words for a report.
+    """
+
+    spec: NetSpec
+    params: Tree
+    state: Tree
+    dtype: str = "float32"
+    statistics: Statistics = "layer"
+    origin: str = "as each layer's type does at test time"
+
+    @property
+    def data(self) -> DataLayer | None:
+        """The declaration of the images the net was made for: of `test`, else of `train`."""
+        return self.spec.data.get("test") or self.spec.data.get("train")
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images it takes."""
+        if self.data is not None:
+            return self.data.channels
+        return self.spec.input.channels if self.spec.input else 3
+
+    def using(self, state: Tree, statistics: Statistics, origin: str) -> Model:
+        """The same net with other statistics."""
+        return replace(self, state={**self.state, **state}, statistics=statistics, origin=origin)
+
+
+def deploy_graph(spec: NetSpec, batch: int, size: tuple[int, int], channels: int) -> Graph:
+    """The graph without labels for images of one size. Raises SpecError where the net does not allow it."""
+    return build(spec, "DEPLOY", image_inputs(batch, *size, channels, labels=False))
+
+
+def nominal_size(spec: NetSpec) -> tuple[int, int]:
+    """Some size the net can be built at: declared, or of its data, or a small one."""
+    if spec.input is not None:
+        return (spec.input.height, spec.input.width)
+    return next((size for layer in spec.data.values() if (size := layer.size)), FALLBACK_SIZE)
+
+
+def empty_trees(spec: NetSpec, channels: int) -> tuple[Graph, Tree, Tree]:
+    """A deploy graph of the net with freshly initialised arrays, for weights to be fitted into."""
+    graph = deploy_graph(spec, 1, nominal_size(spec), channels)
+    return (graph, *init(graph, 0))
+
+
+def table_of(model: Model) -> ClassTable:
+    """The class table: declared, or numbered by the channels of the scores."""
+    if model.spec.classes is not None:
+        return model.spec.classes
+    graph = deploy_graph(model.spec, 1, nominal_size(model.spec), model.channels)
+    if graph.prediction is None:
+        raise SpecError("the net has no output to predict with", place=model.spec.source.name)
+    return ClassTable.numbered(graph.blobs[graph.prediction].shape[-1])

@@ -1,0 +1,150 @@
+"""The result of a test: one value that the terminal, Markdown and JSON show alike."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from segspec.errors import Diagnostic
+from segspec.evaluate.boundary import BoundaryScores
+from segspec.evaluate.metrics import Metrics, find_collapse, mean_defined
+
+UNDEFINED = "-"
+"""What stands for a score that is 0/0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a test found.
+
+    Attributes:
+        names: class names, in the order of their labels.
+        metrics: of all images together.
+        statistics: which batch normalisation statistics were used, in words.
+        images: number of images with a label.
+        boundary: boundary F1, if it was computed.
+    """
+
+    names: tuple[str, ...]
+    metrics: Metrics
+    statistics: str
+    images: int
+    boundary: BoundaryScores | None = None
+
+    @property
+    def baseline_name(self) -> str:
+        """What the baseline does, such as `always Road`."""
+        return f"always {self.names[self.metrics.majority_class]}"
+
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        """What the figures give reason to distrust."""
+        collapse = find_collapse(self.metrics, self.names)
+        return (collapse,) if collapse else ()
+
+    @property
+    def source(self) -> str:
+        """One line that says what the figures rest on."""
+        images = "1 image" if self.images == 1 else f"{self.images:,} images"
+        return f"{images}, {self.metrics.total:,} pixels; batch normalisation: {self.statistics}"
+
+
+class Total(NamedTuple):
+    """One measure over all classes.
+
+    Attributes:
+        key: its name in JSON.
+        title: its name for people.
+        value: of the network, in 0..1 or NaN.
+        baseline: of always answering the commonest class, in 0..1 or NaN.
+    """
+
+    key: str
+    title: str
+    value: float
+    baseline: float
+
+
+class Confusion(NamedTuple):
+    """A true class that is taken for another one; `share` is of the true class's pixels, in 0..1."""
+
+    truth: str
+    prediction: str
+    share: float
+
+
+def list_totals(report: Report) -> list[Total]:
+    """The measures over all classes, each beside the baseline's."""
+    found, baseline = report.metrics, report.metrics.baseline
+    totals = [
+        Total("mean_iou", "mean IoU", found.mean_iou, baseline.mean_iou),
+        Total("class_average", "class average accuracy", found.class_average, baseline.class_average),
+        Total("global_accuracy", "global accuracy", found.global_accuracy, baseline.global_accuracy),
+        Total(
+            "frequency_weighted_iou",
+            "frequency-weighted IoU",
+            found.frequency_weighted_iou,
+            baseline.frequency_weighted_iou,
+        ),
+    ]
+    if report.boundary is not None:
+        no_contour = 0.0 * report.boundary.mean  # an answer without contours scores 0 wherever there is a score
+        totals.append(Total("boundary_f1", "boundary F1, mean of images", report.boundary.mean, no_contour))
+    return totals
+
+
+def list_columns(report: Report) -> list[str]:
+    """The heads of the table of classes."""
+    boundary = ["BF"] if report.boundary is not None else []
+    return ["class", "IoU", "accuracy", "precision", "F1", *boundary, "pixels"]
+
+
+def list_class_rows(report: Report) -> list[list[str]]:
+    """The table of classes as text, percentages with one decimal; a class without any pixel says so."""
+    metrics = report.metrics
+    scores = [metrics.iou, metrics.accuracy, metrics.precision, metrics.f1]
+    if report.boundary is not None:
+        scores.append(report.boundary.per_class)
+    return [
+        [
+            name,
+            *(format_share(float(score[index])) for score in scores),
+            "absent (0 px)" if metrics.absent[index] else f"{metrics.truth[index]:,}",
+        ]
+        for index, name in enumerate(report.names)
+    ]
+
+
+def list_mean_row(report: Report) -> list[str]:
+    """The means under the table of classes, over the classes where a score is defined."""
+    metrics = report.metrics
+    means = [mean_defined(scores) for scores in (metrics.iou, metrics.accuracy, metrics.precision, metrics.f1)]
+    if report.boundary is not None:
+        means.append(mean_defined(report.boundary.per_class))
+    return ["mean", *map(format_share, means), f"{metrics.total:,}"]
+
+
+def list_confusions(report: Report, most: int) -> list[Confusion]:
+    """The largest shares of a true class that were predicted as another one, largest first."""
+    metrics = report.metrics
+    found = [
+        Confusion(report.names[truth], report.names[prediction], float(pixels / metrics.truth[truth]))
+        for truth, row in enumerate(metrics.matrix)
+        for prediction, pixels in enumerate(row)
+        if truth != prediction and pixels
+    ]
+    return sorted(found, key=lambda confusion: -confusion.share)[:most]
+
+
+def format_share(value: float) -> str:
+    """A share as a percentage with one decimal, without the sign."""
+    return UNDEFINED if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def list_confusion_cells(report: Report, truth: int) -> list[str]:
+    """One row of the confusion matrix as percentages of the true class; a dot for none at all."""
+    metrics = report.metrics
+    if not metrics.truth[truth]:
+        return [UNDEFINED] * metrics.classes
+    return [format_share(float(n / metrics.truth[truth])) if n else "." for n in metrics.matrix[truth]]
