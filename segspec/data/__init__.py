@@ -1,0 +1,1 @@
+"""Pictures and labels: lists, decoding, augmentation, loading, synthetic scenes."""

@@ -1,0 +1,150 @@
+"""Decoding one picture or one label, completely or not at all.
+
+Pictures are decoded by OpenCV into blue, green, red, as Caffe does; the orientation that EXIF names is applied, as
+viewers and OpenCV itself do. Labels are decoded by Pillow, which keeps the indices of a palette.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import warnings
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from segspec.errors import DataError
+
+MAX_PIXELS = 2**26
+MAX_BYTES = 2**30
+
+
+def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
+    """Decodes a picture.
+
+    Alpha is dropped, the first frame of an animation is taken, 16 bits are scaled to 8, CMYK becomes colour.
+
+    Args:
+        path: the file.
+        channels: 3 for blue, green, red; 1 for grey.
+
+    Returns:
+        uint8 (height, width, channels).
+
+    Raises:
+        DataError: the file cannot be read or decoded, or holds more than 2^26 pixels.
+    """
+    data = read_file(path)
+    with open_picture(path, data):
+        pass
+    flag = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except cv2.error:
+        image = None
+    if image is None or _is_cut(data):
+        raise DataError(_why_undecodable(data), place=str(path), hint="save it again as an 8-bit PNG or JPEG")
+    return image.reshape(image.shape[0], image.shape[1], channels)
+
+
+def read_file(path: str | Path) -> bytes:
+    """The bytes of a regular file of at most 2^30 bytes. Raises DataError for everything else."""
+    place = str(path)
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise DataError("is a folder, not a picture", place=place, hint="name a file")
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError("is not a regular file", place=place, hint="name a picture on disk")
+        if status.st_size > MAX_BYTES:
+            raise DataError(f"is too large a file: {status.st_size} bytes", place=place, hint="cut it into tiles")
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        hint = "the link's target is gone" if os.path.islink(path) else "correct the path in the list"
+        raise DataError("no such file", place=place, hint=hint) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"cannot be read: {reason}", place=place, hint="check the path, links and rights") from None
+    if not data:
+        raise DataError("is an empty file", place=place, hint="copy or export it again")
+    return data
+
+
+def open_picture(path: str | Path, data: bytes) -> Image.Image:
+    """The picture's header, read by Pillow; its pixels are not decoded yet. Raises DataError."""
+    _quieten_libraries()
+    try:
+        picture = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        message, hint = _what_it_is(data)
+        raise DataError(message, place=str(path), hint=hint) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_large(path, f"more than {MAX_PIXELS}") from None
+    except (OSError, ValueError, SyntaxError, IndexError, KeyError, TypeError, EOFError) as error:
+        raise DataError(f"damaged picture: {error}", place=str(path), hint="copy or export it again") from None
+    if picture.width * picture.height > MAX_PIXELS:
+        raise _too_large(path, f"{picture.width} x {picture.height}")
+    return picture
+
+
+def load_pixels(path: str | Path, picture: Image.Image) -> Image.Image:
+    """All pixels of a picture, turned as EXIF says. Raises DataError where any is missing."""
+    try:
+        picture.load()
+        return ImageOps.exif_transpose(picture)
+    except Exception as error:  # Pillow's decoders raise whatever their format's parser raises.
+        raise DataError(f"damaged picture: {error}", place=str(path), hint="copy or export it again") from None
+
+
+def _too_large(path: str | Path, size: str) -> DataError:
+    return DataError(
+        f"holds too many pixels: {size}, at most {MAX_PIXELS} (8192 x 8192)", place=str(path), hint="cut it into tiles"
+    )
+
+
+def _what_it_is(data: bytes) -> tuple[str, str]:
+    """What a file is that is no picture, and the remedy."""
+    start = data[:512].lstrip().lower()
+    if start.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the picture itself", "fetch it with 'git lfs pull'"
+    if start.startswith((b"<!doctype", b"<html")):
+        return "is a web page, not a picture", "download the picture itself"
+    if start.startswith((b"<svg", b"<?xml")):
+        return "is an XML or SVG file, not a picture of pixels", "export it as PNG"
+    if start.startswith(b"%pdf"):
+        return "is a PDF file, not a picture", "export its page as PNG"
+    if start.startswith((b"pk\x03\x04", b"\x1f\x8b")):
+        return "is an archive, not a picture", "unpack it first"
+    if start.startswith(b"\x93numpy"):
+        return "is a NumPy array, not a picture", "save it as PNG"
+    if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
+        return "is a HEIC picture, which cannot be decoded here", "export it as JPEG or PNG"
+    if not any(data):
+        return "holds only zero bytes", "copy or export it again"
+    return "is not a picture that can be decoded", "save it as PNG or JPEG"
+
+
+def _is_cut(data: bytes) -> bool:
+    """Whether a JPEG ends before its end marker; older OpenCV fills the missing part with grey and says nothing."""
+    return data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+
+
+def _why_undecodable(data: bytes) -> str:
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            kind = f"{picture.format} picture of mode {picture.mode}"
+            picture.load()
+    except Exception as error:  # Pillow's decoders raise whatever their format's parser raises.
+        return f"damaged picture: {error}"
+    return f"damaged picture: {kind} without an end marker" if _is_cut(data) else f"cannot decode a {kind}"
+
+
+@cache
+def _quieten_libraries() -> None:
+    """Leaves it to our errors, once each, to say what OpenCV and Pillow would also write to standard error."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
