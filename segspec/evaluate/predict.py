@@ -59,7 +59,9 @@ class Predictor:
         resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(resized, np.uint8).reshape(height, width, image.shape[2])
 
-    def _compile(self, prepared: tuple[int, int], wanted: tuple[int, int]) -> tuple[tuple[int, int], Callable[..., jax.Array]]:
+    def _compile(
+        self, prepared: tuple[int, int], wanted: tuple[int, int]
+    ) -> tuple[tuple[int, int], Callable[..., jax.Array]]:
         """The size to pad to, and the jitted function from a padded image to the labels of the wanted size."""
         size, graph = fitting_graph(self.model, prepared)
         model, score = self.model, graph.prediction

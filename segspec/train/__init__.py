@@ -1,0 +1,1 @@
+"""Training: optimizer, step, snapshots and the loop around them."""

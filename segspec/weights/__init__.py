@@ -1,0 +1,1 @@
+"""Files of weights: reading, writing and fitting them to a net."""

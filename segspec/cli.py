@@ -1,0 +1,250 @@
+"""The command line: arguments and calls, no logic. Heavy modules are imported by the verb that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from segspec.errors import SegspecError, UsageError
+
+Handler = Callable[[argparse.Namespace], int | None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. Returns the exit status: 0 done, 1 failed, 2 wrong use or wrong spec, 130/143 stopped."""
+    options = _parser().parse_args(arguments)
+    handler: Handler = options.handler
+    try:
+        return handler(options) or 0
+    except SegspecError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="segspec",
+        description="Networks for semantic segmentation, written as text.",
+        epilog="segspec VERB --help shows an example of each verb.",
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _add_train(verbs)
+    _add_statistics(verbs)
+    _add_test(verbs)
+    _add_check(verbs)
+    _add_expand(verbs)
+    _add_synthesize(verbs)
+    return parser
+
+
+def _verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help: str, example: str, handler: Handler
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        epilog=f"example:\n{example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="change a value of the spec, such as classes=21 or data.train.batch_size=2; may be repeated",
+    )
+
+
+def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    example = "  segspec check specs/segnet_camvid.yaml --size 180x240"
+    parser = _verb(verbs, "check", "show every layer, its size and cost, or every mistake", example, _check)
+    parser.add_argument("spec", type=Path, help="network spec")
+    parser.add_argument("--size", metavar="HxW", help="height and width of the images, in pixels")
+    parser.add_argument("--json", action="store_true", help="print the table as JSON")
+    _add_set(parser)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from segspec.graph.check import check
+    from segspec.spec.net import load_net
+
+    spec = load_net(options.spec, options.overrides)
+    print(check(spec, _size(options.size), json=options.json))
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    height, cross, width = text.lower().partition("x")
+    if cross and height.isdigit() and width.isdigit() and int(height) and int(width):
+        return (int(height), int(width))
+    raise UsageError(f"--size takes HEIGHTxWIDTH in pixels, such as 360x480; got '{text}'")
+
+
+def _add_expand(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    example = "  segspec expand specs/unet.yaml > flat.yaml"
+    parser = _verb(verbs, "expand", "print the flat network with every default filled in", example, _expand)
+    parser.add_argument("spec", type=Path, help="network spec")
+    _add_set(parser)
+
+
+def _expand(options: argparse.Namespace) -> None:
+    from segspec.spec.flatten import flat_text
+    from segspec.spec.net import load_net
+
+    print(flat_text(load_net(options.spec, options.overrides)), end="")
+
+
+def _add_train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    example = (
+        "  segspec train specs/segnet_camvid.yaml solvers/sgd.yaml --set camvid=data/camvid\n"
+        "  segspec train --resume runs/segnet_camvid"
+    )
+    parser = _verb(verbs, "train", "train a network", example, _train)
+    parser.add_argument("spec", type=Path, nargs="?", help="network spec")
+    parser.add_argument("solver", type=Path, nargs="?", help="solver file")
+    parser.add_argument("--run", type=Path, metavar="DIR", help="run folder to make (default runs/NAME)")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on where this run was stopped")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run folder if it exists")
+    parser.add_argument("--weights", type=Path, metavar="FILE_OR_RUN", help="start from these weights, by layer name")
+    parser.add_argument(
+        "--skip", metavar="LAYER", action="append", default=[], help="a layer that --weights leaves alone"
+    )
+    parser.add_argument("--workers", type=int, default=None, metavar="N", help="threads that read images")
+    _add_set(parser)
+    parser.add_argument(
+        "--solver-set",
+        dest="solver_overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="change a value of the solver, such as max_iter=100; may be repeated",
+    )
+
+
+def _train(options: argparse.Namespace) -> int:
+    if options.resume is None and (options.spec is None or options.solver is None):
+        raise UsageError("train takes a network spec and a solver", hint="segspec train SPEC SOLVER, or --resume RUN")
+    if options.resume is not None and (options.weights or options.run or options.overwrite):
+        raise UsageError("--resume goes on with a run as it is", hint="leave out --run, --weights and --overwrite")
+    from segspec.evaluate.validate import make_validator
+    from segspec.train.session import Request, resume, train
+
+    if options.resume is not None:
+        return resume(options.resume, options.solver_overrides, make_validator, workers=options.workers)
+    request = Request(
+        options.spec,
+        options.solver,
+        options.run,
+        tuple(options.overrides),
+        tuple(options.solver_overrides),
+        options.weights,
+        tuple(options.skip),
+        options.overwrite,
+        options.workers,
+    )
+    return train(request, make_validator)
+
+
+def _add_statistics(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    example = "  segspec compute-bn-stats runs/segnet_camvid --mode exact"
+    help = "measure what batch normalisation infers with, over the training images"
+    parser = _verb(verbs, "compute-bn-stats", help, example, _compute_statistics)
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument(
+        "--mode",
+        choices=("exact", "tutorial"),
+        default="exact",
+        help="exact: mean and variance over all pixels; tutorial: averages over batches, as SegNet's script",
+    )
+    parser.add_argument("--fold", action="store_true", help="also write a net with the statistics merged into it")
+    parser.add_argument("--images", type=Path, metavar="LIST_OR_FOLDER", help="images to use instead of the run's own")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images in one batch (default: as in training)")
+
+
+def _compute_statistics(options: argparse.Namespace) -> None:
+    from segspec.evaluate.compute_statistics import compute_statistics
+
+    compute_statistics(
+        options.run, options.mode, images=options.images, batch_size=options.batch_size, fold=options.fold
+    )
+
+
+def _add_test(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    example = (
+        "  segspec test runs/segnet_camvid photos/\n"
+        "  segspec test runs/segnet_camvid data/camvid/val.txt\n"
+        "  segspec test specs/segnet_camvid.yaml --weights w.safetensors photos/a.jpg"
+    )
+    parser = _verb(verbs, "test", "segment images: masks, overlays, sheets and, with labels, tables", example, _test)
+    parser.add_argument("model", type=Path, help="run folder, or a spec together with --weights")
+    parser.add_argument(
+        "images", nargs="*", help="images, folders, or list files (default: the run's own test images)"
+    )
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for a spec")
+    parser.add_argument("--labels", type=Path, metavar="FOLDER", help="label images of the same names")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (default RUN/test)")
+    parser.add_argument(
+        "--statistics",
+        choices=("auto", "computed", "running", "batch"),
+        default="auto",
+        help="what batch normalisation uses; auto: computed ones if there are any, else running averages",
+    )
+    parser.add_argument("--snapshot", default="best", metavar="best|last|N", help="which snapshot of the run")
+    parser.add_argument("--json", action="store_true", help="print the table as JSON")
+    parser.add_argument("--sheets", type=int, default=20, metavar="N", help="how many sheets to draw (default 20)")
+    _add_set(parser)
+
+
+def _test(options: argparse.Namespace) -> None:
+    from segspec.evaluate.test import Request, test
+
+    test(
+        Request(
+            options.model,
+            tuple(options.images),
+            options.weights,
+            options.labels,
+            options.out,
+            options.statistics,
+            options.snapshot,
+            options.json,
+            options.sheets,
+            tuple(options.overrides),
+        )
+    )
+
+
+def _add_synthesize(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    example = "  segspec synthesize street data/street --count 200 --size 120x160"
+    parser = _verb(verbs, "synthesize", "draw a data set: images, labels and list files", example, _synthesize)
+    parser.add_argument("kind", choices=("squares", "street"), help="what to draw")
+    parser.add_argument("folder", type=Path, help="where to put it")
+    parser.add_argument("--count", type=int, default=100, metavar="N", help="training images (default 100)")
+    parser.add_argument("--size", metavar="HxW", help="height and width of the images, in pixels")
+    parser.add_argument("--seed", type=int, default=0, help="another seed draws other pictures")
+
+
+def _synthesize(options: argparse.Namespace) -> None:
+    from segspec.data.synthetic import write_dataset
+
+    write_dataset(options.kind, options.folder, options.count, _size(options.size), options.seed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
