@@ -12,7 +12,7 @@ from PIL import Image
 
 from segspec.data.decode import load_pixels, open_picture, read_file
 from segspec.errors import DataError
-from segspec.spec.classes import Color, ClassTable
+from segspec.spec.classes import ClassTable, Color
 
 LOSSLESS = frozenset({"PNG", "BMP", "DIB", "GIF", "PPM", "TIFF", "TGA", "WEBP", "PCX", "SGI", "SUN"})
 SHOWN = 8

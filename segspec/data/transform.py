@@ -1,0 +1,177 @@
+"""Resizing and augmentation of one image with its label: a pure function of both and a random generator.
+
+The order is Caffe's, with the additions in their place: resize, mirror, scale and rotate, crop, contrast and
+brightness. Labels follow every geometric step by nearest neighbour, so no class number is ever invented.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from segspec.errors import DataError
+from segspec.layers.data import DataLayer, DenseImageData
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Transform:
+    """What is done to every image and label.
+
+    Attributes:
+        resize: (height, width) in pixels, or None.
+        mirror: whether half of the images are mirrored left to right.
+        scales: least and greatest factor of random enlargement about the centre.
+        rotate: greatest random rotation about the centre, in degrees.
+        crop: (height, width) cut out in pixels, or None.
+        contrast: greatest random change of the spread about the image's mean, as a share.
+        brightness: greatest random value added, in grey levels.
+        fill: value of each channel beyond the image's border.
+        ignore_label: label beyond the border; None mirrors image and label at the border instead.
+    """
+
+    resize: Pair | None = None
+    mirror: bool = False
+    scales: tuple[float, float] = (1.0, 1.0)
+    rotate: float = 0.0
+    crop: Pair | None = None
+    contrast: float = 0.0
+    brightness: float = 0.0
+    fill: tuple[float, ...] = (0.0,)
+    ignore_label: int | None = None
+
+    @classmethod
+    def of(cls, layer: DataLayer, ignore_label: int | None) -> Transform:
+        """The transform that a data layer declares."""
+        resize = None
+        if isinstance(layer, DenseImageData) and layer.new_height and layer.new_width:
+            resize = (layer.new_height, layer.new_width)
+        return cls(
+            resize=resize,
+            mirror=layer.mirror,
+            scales=layer.scale_jitter,
+            rotate=layer.rotate,
+            crop=layer.crop_size,
+            contrast=layer.contrast,
+            brightness=layer.brightness,
+            fill=layer.mean_value or (0.0,),
+            ignore_label=ignore_label,
+        )
+
+    @property
+    def warps(self) -> bool:
+        """Whether images are scaled or rotated at random."""
+        return self.scales != (1.0, 1.0) or self.rotate > 0
+
+    def size_of(self, size: Pair) -> Pair:
+        """The (height, width) that an image of this size comes out with."""
+        return self.crop or self.resize or size
+
+
+class _Draws(NamedTuple):
+    """One image's random numbers in [0, 1). All are drawn always, so switching one step on leaves the others alone."""
+
+    mirror: float
+    scale: float
+    rotate: float
+    top: float
+    left: float
+    contrast: float
+    brightness: float
+
+
+Planes = tuple[np.ndarray, np.ndarray | None]
+
+
+def apply(
+    transform: Transform, image: np.ndarray, label: np.ndarray | None, rng: np.random.Generator | None = None
+) -> Planes:
+    """Transforms an image with its label.
+
+    Args:
+        transform: what to do.
+        image: uint8 (height, width, channels).
+        label: uint8 (height, width) of the same size, or None.
+        rng: source of randomness; None does only what is not random, and crops the centre.
+
+    Raises:
+        DataError: the image is smaller than the crop.
+    """
+    if transform.resize is not None:
+        image, label = _resize(image, label, transform.resize)
+    if rng is None:
+        return _crop(image, label, transform.crop, 0.5, 0.5)
+    draws = _Draws(*rng.random(7))
+    if transform.mirror and draws.mirror < 0.5:
+        image, label = image[:, ::-1], None if label is None else label[:, ::-1]
+    if transform.warps:
+        image, label = _warp(image, label, transform, draws)
+    image, label = _crop(image, label, transform.crop, draws.top, draws.left)
+    return _vary_values(image, transform, draws), label
+
+
+def _resize(image: np.ndarray, label: np.ndarray | None, size: Pair) -> Planes:
+    if image.shape[:2] == size:
+        return image, label
+    target = size[::-1]
+    image = cv2.resize(image, target, interpolation=cv2.INTER_LINEAR).reshape(*size, image.shape[2])
+    if label is not None:
+        label = cv2.resize(label, target, interpolation=cv2.INTER_NEAREST)
+    return image, label
+
+
+def _warp(image: np.ndarray, label: np.ndarray | None, transform: Transform, draws: _Draws) -> Planes:
+    """Scales and rotates about the centre; what comes from beyond the border is `fill` and the ignored label."""
+    height, width, channels = image.shape
+    least, greatest = transform.scales
+    angle = (2 * draws.rotate - 1) * transform.rotate
+    matrix = cv2.getRotationMatrix2D(
+        ((width - 1) / 2, (height - 1) / 2), angle, least + draws.scale * (greatest - least)
+    )
+    border = cv2.BORDER_REFLECT_101 if transform.ignore_label is None else cv2.BORDER_CONSTANT
+    fill = transform.fill if len(transform.fill) > 1 else transform.fill * 4
+    source = np.ascontiguousarray(image)
+    warped = cv2.warpAffine(
+        source, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=fill
+    )
+    if label is not None:
+        outside = transform.ignore_label or 0
+        label = cv2.warpAffine(
+            np.ascontiguousarray(label),
+            matrix,
+            (width, height),
+            flags=cv2.INTER_NEAREST,
+            borderMode=border,
+            borderValue=(outside,),
+        )
+    return warped.reshape(height, width, channels), label
+
+
+def _crop(image: np.ndarray, label: np.ndarray | None, size: Pair | None, top: float, left: float) -> Planes:
+    """Cuts out a window; `top` and `left` in [0, 1) choose it among all that fit."""
+    if size is None or image.shape[:2] == size:
+        return image, label
+    height, width = image.shape[:2]
+    if height < size[0] or width < size[1]:
+        raise DataError(
+            f"the image is {height} x {width} pixels (height x width), smaller than crop_size {size[0]} x {size[1]}",
+            hint="make crop_size smaller, or enlarge images with new_height and new_width",
+        )
+    row, column = int(top * (height - size[0] + 1)), int(left * (width - size[1] + 1))
+    window = (slice(row, row + size[0]), slice(column, column + size[1]))
+    return image[window], None if label is None else label[window]
+
+
+def _vary_values(image: np.ndarray, transform: Transform, draws: _Draws) -> np.ndarray:
+    """(value - mean) * gain + mean + offset, rounded and clipped to 0..255."""
+    if transform.contrast == 0 and transform.brightness == 0:
+        return image
+    gain = 1 + (2 * draws.contrast - 1) * transform.contrast
+    offset = (2 * draws.brightness - 1) * transform.brightness
+    mean = float(image.mean())
+    table = np.rint((np.arange(256) - mean) * gain + mean + offset).clip(0, 255).astype(np.uint8)
+    return np.take(table, image)
