@@ -22,13 +22,11 @@ help: ## Say what there is
 
 .PHONY: demo
 demo: $(VENV)/run.stamp ## Train a small SegNet on synthetic pictures, test it and say where its pictures are
-	rm -rf runs/demo runs/squares
-	$(BIN)/segspec train specs/segnet_squares.yaml solvers/squares.yaml --run runs/demo
+	$(BIN)/segspec train specs/segnet_squares.yaml solvers/squares.yaml --run runs/demo --overwrite
 	$(BIN)/segspec compute-bn-stats runs/demo
-	$(BIN)/segspec synthesize squares runs/squares
-	$(BIN)/segspec test runs/demo runs/squares/test
+	$(BIN)/segspec test runs/demo
 	@echo
-	@echo "Pictures and tables: runs/demo/test    Curves: runs/demo/curves.png"
+	@echo "Curves: runs/demo/curves.png    Masks, overlays, sheets and tables: runs/demo/test/"
 
 .PHONY: test
 test: lint ## Run every check that CI runs
