@@ -1,0 +1,102 @@
+"""A prediction as a picture: the mask that programs read back, and the image with the classes laid over it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from segspec.atomic import write_atomically
+from segspec.errors import DataError
+from segspec.evaluate.confusion import Labels
+from segspec.spec.classes import ClassTable
+
+Pixels = npt.NDArray[np.uint8]
+"""(height, width) or (height, width, channels); three channels are blue, green, red unless a name says RGB."""
+
+_CONTOUR = (255, 255, 255)
+_LONG_SIDE = 1000  # pixels of image for one pixel of contour
+
+
+def save_png(picture: Image.Image, path: Path) -> None:
+    """Writes a picture as PNG, whole or not at all.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    write_atomically(path, buffer.getvalue())
+
+
+def make_palette(classes: ClassTable) -> Pixels:
+    """(256, 3) RGB colours by label value: those of the classes, of the ignored label, and black for all others."""
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: classes.count] = classes.colors
+    if classes.ignore_label is not None:
+        palette[classes.ignore_label] = classes.ignore_color
+    return palette
+
+
+def palette_mask(mask: Labels, classes: ClassTable) -> Image.Image:
+    """The mask as a picture whose pixel values are the labels and whose palette is the class table (PNG mode P).
+
+    Args:
+        mask: (height, width) label values.
+        classes: whose colours to use.
+
+    Raises:
+        DataError: a value lies outside 0..255, which a palette picture cannot hold.
+    """
+    if mask.size and not 0 <= mask.min() <= mask.max() <= 255:
+        raise DataError(f"a palette picture holds values from 0 to 255, the mask has {mask.min()} to {mask.max()}")
+    picture = Image.fromarray(np.ascontiguousarray(mask, np.uint8))
+    picture.putpalette(make_palette(classes).tobytes())
+    return picture
+
+
+def to_rgb(image: Pixels) -> Pixels:
+    """(height, width, 3) RGB of an image in the net's order; of one with 2 or more than 3 channels, what fits a screen.
+
+    One or two channels show the first as grey; three or more show the first three as blue, green, red.
+    """
+    channels = np.atleast_3d(image)
+    shown = channels[..., 2::-1] if channels.shape[2] >= 3 else np.repeat(channels[..., :1], 3, axis=2)
+    return np.ascontiguousarray(shown)
+
+
+def overlay(image: Pixels, mask: Labels, classes: ClassTable, opacity: float = 0.5) -> Image.Image:
+    """The image tinted with the classes' colours, thin white contours between them; ignored pixels stay as they are.
+
+    Args:
+        image: (height, width) or (height, width, channels).
+        mask: (height, width) label values.
+        classes: whose colours to use.
+        opacity: of the tint, 0 (the image) to 1 (the mask).
+
+    Returns:
+        A picture in mode RGB, of the image's size.
+    """
+    rgb = to_rgb(image).astype(np.float32)
+    colors = make_palette(classes)[mask].astype(np.float32)
+    tint = np.full((*mask.shape, 1), opacity, np.float32)
+    if classes.ignore_label is not None:
+        tint[mask == classes.ignore_label] = 0
+    blended = np.rint(rgb + tint * (colors - rgb)).astype(np.uint8)
+    blended[_find_contours(mask)] = _CONTOUR
+    return Image.fromarray(blended)
+
+
+def _find_contours(mask: Labels) -> npt.NDArray[np.bool_]:
+    """Lines between the classes, one pixel wide for each 1000 pixels of image."""
+    contours = np.zeros(mask.shape, np.uint8)
+    contours[1:] |= mask[1:] != mask[:-1]
+    contours[:, 1:] |= mask[:, 1:] != mask[:, :-1]
+    width = round(max(mask.shape) / _LONG_SIDE)
+    if width > 1:
+        contours = cv2.dilate(contours, np.ones((width, width), np.uint8)).astype(np.uint8)
+    return contours.astype(bool)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segspec.errors import DataError
+from segspec.evaluate.pictures import overlay, palette_mask, save_png, to_rgb
+from segspec.spec.classes import ClassTable
+
+CLASSES = ClassTable(("road", "car"), ((10, 20, 30), (200, 100, 0)), 255, (255, 0, 255))
+
+
+def test_a_mask_keeps_its_labels_and_shows_the_tables_colours(tmp_path: Path) -> None:
+    mask = np.array([[0, 1], [255, 0]], np.int32)
+    save_png(palette_mask(mask, CLASSES), tmp_path / "mask.png")
+    with Image.open(tmp_path / "mask.png") as picture:
+        assert picture.mode == "P"
+        np.testing.assert_array_equal(np.asarray(picture), mask)
+        expected = [[(10, 20, 30), (200, 100, 0)], [(255, 0, 255), (10, 20, 30)]]
+        assert np.asarray(picture.convert("RGB")).tolist() == np.array(expected).tolist()
+
+
+@pytest.mark.parametrize("value", [-1, 256])
+def test_labels_that_a_palette_cannot_hold_are_refused(value: int) -> None:
+    with pytest.raises(DataError, match="0 to 255"):
+        palette_mask(np.array([[0, value]]), CLASSES)
+
+
+def test_a_mask_that_is_a_view_is_written_as_seen() -> None:
+    mask = np.arange(6).reshape(2, 3)[:, ::-1].T
+    np.testing.assert_array_equal(np.asarray(palette_mask(mask, ClassTable.numbered(6))), mask)
+
+
+def test_images_are_shown_in_their_own_colours() -> None:
+    blue_green_red = np.array([[[1, 2, 3]]], np.uint8)
+    assert to_rgb(blue_green_red).tolist() == [[[3, 2, 1]]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "first"), [((2, 2), 7), ((2, 2, 1), 7), ((2, 2, 2), 7), ((2, 2, 5), 7)], ids=["2-d", "1", "2", "5"]
+)
+def test_images_of_any_channel_count_can_be_shown(shape: tuple[int, ...], first: int) -> None:
+    shown = to_rgb(np.full(shape, first, np.uint8))
+    assert shown.shape == (2, 2, 3) and (shown == first).all()
+
+
+def test_an_overlay_blends_classes_and_leaves_ignored_pixels_alone() -> None:
+    image = np.full((4, 4, 3), 100, np.uint8)
+    mask = np.full((4, 4), 1)
+    assert (np.asarray(overlay(image, mask, CLASSES, 0.5)) == (150, 100, 50)).all()
+    assert (np.asarray(overlay(image, np.full((4, 4), 255), CLASSES)) == 100).all()
+    assert (np.asarray(overlay(image, mask, CLASSES, 0.0)) == 100).all()
+
+
+def test_contours_lie_between_classes_and_nowhere_else() -> None:
+    mask = np.zeros((6, 8), int)
+    mask[:, 4:] = 1
+    white = (np.asarray(overlay(np.zeros((6, 8, 3), np.uint8), mask, CLASSES)) == 255).all(axis=2)
+    assert white.any(axis=0).tolist() == [False] * 4 + [True] + [False] * 3 and white[:, 4].all()
+
+
+def test_contours_of_large_images_are_wide_enough_to_see() -> None:
+    mask = np.zeros((10, 3000), np.uint8)
+    mask[:, 1500:] = 1
+    white = (np.asarray(overlay(np.zeros((10, 3000, 3), np.uint8), mask, CLASSES)) == 255).all(axis=2)
+    assert white[5].sum() == 3
+
+
+def test_the_image_and_the_mask_are_not_changed() -> None:
+    image, mask = np.full((4, 4, 3), 9, np.uint8), np.eye(4, dtype=np.uint8)
+    overlay(image, mask, CLASSES)
+    assert (image == 9).all() and (mask == np.eye(4)).all()
