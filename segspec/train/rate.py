@@ -1,0 +1,102 @@
+"""The learning rate over time: one formula a policy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from segspec.spec.solver import Policy, Solver
+
+Rate = Callable[[jax.Array], jax.Array]
+"""From the iteration (int32 scalar, counted from 0) to the learning rate (float32 scalar)."""
+
+Number = TypeVar("Number", int, float)
+
+
+def learning_rate(solver: Solver) -> Rate:
+    """The learning rate of a solver as a function of the iteration, to be used inside jit.
+
+    With b = base_lr and iteration t from 0: fixed b; step b*gamma^floor(t/stepsize); multistep b*gamma^k, k stepvalues
+    being <= t; exp b*gamma^t; inv b*(1+gamma*t)^-power; poly b*(1-t/max_iter)^power; sigmoid
+    b/(1+exp(-gamma*(t-stepsize))); cosine b*(1+cos(pi*t/max_iter))/2. During the first `warmup` iterations the rate is
+    multiplied by (t+1)/warmup. From max_iter on, poly and cosine stay at their end.
+
+    Source: BVLC Caffe, sgd_solver.cpp, GetLearningRate; cosine: Loshchilov and Hutter 2017, without restarts.
+    """
+    share = _POLICIES[solver.lr_policy](solver)
+
+    def rate(iteration: jax.Array) -> jax.Array:
+        warm = jnp.minimum(1.0, (iteration + 1) / max(solver.warmup, 1))
+        return jnp.asarray(solver.base_lr * share(iteration) * warm, jnp.float32)
+
+    return rate
+
+
+def _fixed(solver: Solver) -> Rate:
+    return lambda iteration: jnp.float32(1.0)
+
+
+def _step(solver: Solver) -> Rate:
+    stepsize = _given(solver.stepsize)
+    return lambda iteration: _power_of_gamma(solver, iteration // stepsize)
+
+
+def _multistep(solver: Solver) -> Rate:
+    values = np.asarray(solver.stepvalue, np.int32)
+    return lambda iteration: _power_of_gamma(solver, jnp.sum(iteration >= values))
+
+
+def _exp(solver: Solver) -> Rate:
+    return lambda iteration: _power_of_gamma(solver, iteration)
+
+
+def _inv(solver: Solver) -> Rate:
+    gamma, power = _given(solver.gamma), _given(solver.power)
+    return lambda iteration: (1 + gamma * iteration.astype(jnp.float32)) ** -power
+
+
+def _poly(solver: Solver) -> Rate:
+    power = _given(solver.power)
+    return lambda iteration: (1 - _progress(solver, iteration)) ** power
+
+
+def _sigmoid(solver: Solver) -> Rate:
+    gamma, middle = _given(solver.gamma), _given(solver.stepsize)
+    return lambda iteration: jax.nn.sigmoid(gamma * (iteration - middle).astype(jnp.float32))
+
+
+def _cosine(solver: Solver) -> Rate:
+    return lambda iteration: (1 + jnp.cos(jnp.pi * _progress(solver, iteration))) / 2
+
+
+_POLICIES: dict[Policy, Callable[[Solver], Rate]] = {
+    "fixed": _fixed,
+    "step": _step,
+    "multistep": _multistep,
+    "exp": _exp,
+    "inv": _inv,
+    "poly": _poly,
+    "sigmoid": _sigmoid,
+    "cosine": _cosine,
+}
+
+
+def _power_of_gamma(solver: Solver, exponent: jax.Array) -> jax.Array:
+    """gamma^exponent; the logarithm is taken in double, or a gamma near 1 would drift over many iterations."""
+    return jnp.exp(exponent.astype(jnp.float32) * np.float32(math.log(_given(solver.gamma))))
+
+
+def _progress(solver: Solver, iteration: jax.Array) -> jax.Array:
+    """How much of the training is done, 0 to 1."""
+    return jnp.minimum(iteration.astype(jnp.float32) / solver.max_iter, 1.0)
+
+
+def _given(value: Number | None) -> Number:
+    """A field that the solver has checked to be there."""
+    assert value is not None
+    return value
