@@ -2,14 +2,84 @@
 
 from __future__ import annotations
 
+from segspec.layers.activation import (
+    BNLL,
+    ELU,
+    AbsVal,
+    Exp,
+    Log,
+    Power,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Swish,
+    TanH,
+    Threshold,
+)
+from segspec.layers.arrangement import Concat, Crop, Flatten, Reshape, Silence, Slice, Split, Tile
 from segspec.layers.base import Layer
+from segspec.layers.combination import ArgMax, Eltwise, Reduction
 from segspec.layers.data import DenseImageData, Input, SyntheticSquares, SyntheticStreet
+from segspec.layers.dense import Embed, InnerProduct
+from segspec.layers.dropout import Dropout
+from segspec.layers.loss import (
+    ContrastiveLoss,
+    EuclideanLoss,
+    FocalLoss,
+    HingeLoss,
+    InfogainLoss,
+    MultinomialLogisticLoss,
+    SigmoidCrossEntropyLoss,
+    SoftmaxWithLoss,
+)
+from segspec.layers.metric import Accuracy
+from segspec.layers.region_loss import DiceLoss, JaccardLoss, LovaszSoftmaxLoss
 
 LAYERS: tuple[type[Layer], ...] = (
     DenseImageData,
-    Input,
     SyntheticSquares,
     SyntheticStreet,
+    Input,
+    ReLU,
+    PReLU,
+    ELU,
+    Swish,
+    Sigmoid,
+    TanH,
+    AbsVal,
+    BNLL,
+    Power,
+    Exp,
+    Log,
+    Threshold,
+    Softmax,
+    Dropout,
+    Concat,
+    Slice,
+    Split,
+    Silence,
+    Crop,
+    Flatten,
+    Reshape,
+    Tile,
+    Eltwise,
+    Reduction,
+    ArgMax,
+    InnerProduct,
+    Embed,
+    SoftmaxWithLoss,
+    SigmoidCrossEntropyLoss,
+    FocalLoss,
+    DiceLoss,
+    JaccardLoss,
+    LovaszSoftmaxLoss,
+    EuclideanLoss,
+    HingeLoss,
+    InfogainLoss,
+    MultinomialLogisticLoss,
+    ContrastiveLoss,
+    Accuracy,
 )
 
 
