@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,13 +45,19 @@ class Canvas:
 
     def faded(self, color: Color, z: float) -> tuple[int, int, int]:
         """A colour as it looks from this distance."""
-        share = 1 - float(np.exp(-z / HAZE_METRES))
-        blue, green, red = (int(part + (haze - part) * share) for part, haze in zip(color, self.haze, strict=True))
-        return (blue, green, red)
+        clear = math.exp(-z / HAZE_METRES)
+        blue, green, red = self.haze
+        return (
+            int(blue + (color[0] - blue) * clear),
+            int(green + (color[1] - green) * clear),
+            int(red + (color[2] - red) * clear),
+        )
 
-    def polygons(self, shapes: Sequence[Sequence[Point]], color: Color, z: float, label: int | None) -> None:
+    def polygons(
+        self, shapes: Sequence[Sequence[Point]] | np.ndarray, color: Color, z: float, label: int | None
+    ) -> None:
         """Fills polygons, given in pixels; a label of None leaves the labels as they are."""
-        corners = [np.array(shape, np.float32).round().astype(np.int32) for shape in shapes]
+        corners = [np.array(shape, np.int32) for shape in shapes]
         cv2.fillPoly(self.image, corners, self.faded(color, z))
         if label is not None:
             cv2.fillPoly(self.label, corners, (label,))
@@ -78,8 +85,7 @@ class Canvas:
         """Draws a line through points given as (metres right of x, metres above ground), at least two pixels wide."""
         scale = self.focal / z
         left, ground = self.project(x, 0, z)
-        points = np.array([(left + dx * scale, ground - dy * scale) for dx, dy in path], np.float32)
-        corners = [points.round().astype(np.int32)]
+        corners = [np.array([(left + dx * scale, ground - dy * scale) for dx, dy in path], np.int32)]
         pixels = max(OVERSAMPLING, round(width * scale))
         cv2.polylines(self.image, corners, False, self.faded(color, z), pixels)
         cv2.polylines(self.label, corners, False, (label,), pixels)
@@ -95,8 +101,12 @@ class Canvas:
 
 def varied(rng: np.random.Generator, color: Color, spread: float) -> Color:
     """A colour near this one."""
-    blue, green, red = np.clip(np.array(color) + rng.normal(0, spread, 3) + rng.normal(0, spread), 0, 255).tolist()
-    return (blue, green, red)
+    blue, green, red, light = rng.normal(0, spread, 4).tolist()
+    return (
+        min(255.0, max(0.0, color[0] + blue / 2 + light)),
+        min(255.0, max(0.0, color[1] + green / 2 + light)),
+        min(255.0, max(0.0, color[2] + red / 2 + light)),
+    )
 
 
 def darker(color: Color, factor: float) -> Color:

@@ -53,6 +53,9 @@ class ImageSource(Protocol):
     def raw(self, index: int) -> Sample:
         """A sample as stored, before any transform."""
 
+    def label(self, index: int) -> np.ndarray | None:
+        """The label of a sample alone, before any transform."""
+
     def load(self, index: int, rng: np.random.Generator | None = None) -> Sample:
         """A sample as the net sees it; `rng` drives the augmentation, None does without."""
 
@@ -74,10 +77,10 @@ def open_source(layer: DataLayer, table: ClassTable | None, folder: Path) -> Ima
             root = str(folder / layer.root_folder) if layer.root_folder else ""
             return FileSource(read_listing(folder / layer.source, root), steps, table, layer.channels)
         case SyntheticSquares():
-            _need_classes(table, 2, "SyntheticSquares")
+            _need_classes(table, synthetic.SQUARES_TABLE, layer.type)
             return DrawnSource(layer, steps)
         case SyntheticStreet():
-            _need_classes(table, len(synthetic.STREET_CLASSES), "SyntheticStreet")
+            _need_classes(table, synthetic.STREET_TABLE, layer.type)
             return DrawnSource(layer, steps)
     raise DataError(f"'{layer.type}' is no source of images")
 
@@ -87,11 +90,17 @@ def open_images(images: list[str], layer: DataLayer) -> ImageSource:
     return FileSource(listing_of(images), Transform.of(layer, None), None, layer.channels)
 
 
-def _need_classes(table: ClassTable | None, count: int, kind: str) -> None:
-    if table is not None and table.count != count:
+def _need_classes(table: ClassTable | None, drawn: ClassTable, kind: str) -> None:
+    """Refuses a table that gives the drawn class numbers another meaning."""
+    if table is not None and table.count != drawn.count:
         raise DataError(
-            f"{kind} draws {count} classes, but the class table has {table.count}",
-            hint=f"set 'classes' to a table of {count} classes",
+            f"{kind} draws {drawn.count} classes, but the class table has {table.count}",
+            hint=f"set 'classes' to a table of {drawn.count} classes",
+        )
+    if table is not None and drawn.ignore_label is not None and table.ignore_label != drawn.ignore_label:
+        raise DataError(
+            f"{kind} draws label {drawn.ignore_label} where no class belongs, but the class table does not ignore it",
+            hint=f"give the class table 'ignore: {{label: {drawn.ignore_label}}}'",
         )
 
 
@@ -114,8 +123,7 @@ class FileSource:
 
     @property
     def size(self) -> Pair:
-        fixed = self.transform.crop or self.transform.resize
-        return fixed or self._image_size(0)
+        return self.transform.crop or self.transform.resize or self._image_size(0)
 
     def __len__(self) -> int:
         return len(self.listing)
@@ -124,7 +132,7 @@ class FileSource:
         """The decoded files. Raises DataError, with the list's line, where they cannot be used or differ in size."""
         try:
             image = read_image(self.listing.image(index), self.channels)
-            label = self.label(index)
+            label = self._read_label(index)
             if label is not None and label.shape != image.shape[:2]:
                 raise self._size_mismatch(index, image, label)
         except DataError as error:
@@ -132,7 +140,13 @@ class FileSource:
         return Sample(image, label, self.names[index])
 
     def label(self, index: int) -> np.ndarray | None:
-        """The decoded label alone."""
+        """The decoded label alone. Raises DataError where it cannot be used."""
+        try:
+            return self._read_label(index)
+        except DataError as error:
+            raise self._placed(error, index) from None
+
+    def _read_label(self, index: int) -> np.ndarray | None:
         path = self.listing.label(index)
         return None if path is None or self.table is None else read_label(path, self.table)
 

@@ -38,7 +38,8 @@ def draw_squares(
 def texture(rng: np.random.Generator, height: int, width: int, strength: float) -> np.ndarray:
     """Smooth random blotches of this strength: float (height, width) around 0."""
     coarse = rng.normal(0, strength, (max(2, height // 12), max(2, width // 12))).astype(np.float32)
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    smooth: np.ndarray = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return smooth
 
 
 def _standing_out(rng: np.random.Generator, background: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import cv2
@@ -27,6 +28,7 @@ from segspec.data.street_things import (
 
 KERB, HOUSES = 4.2, 7.6
 NEAR, FAR = 1.2, 400.0
+WINDOWS_UNTIL = 45.0
 WALLS: tuple[Color, ...] = (
     (110, 130, 165),
     (70, 85, 140),
@@ -72,10 +74,13 @@ def _sky(rng: np.random.Generator, height: int, width: int) -> Canvas:
     """An empty canvas under a sky that pales towards the horizon."""
     top, low = SKIES[int(rng.integers(len(SKIES)))]
     horizon = height * rng.uniform(0.42, 0.52)
-    share = np.linspace(0, height / horizon, height, dtype=np.float32).clip(0, 1)[:, None]
+    rows, columns = max(2, round(horizon) // 4), max(2, width // 4)
+    share = np.linspace(0, 1, rows, dtype=np.float32)[:, None]
     column = np.array(top, np.float32) * (1 - share) + np.array(low, np.float32) * share
-    clouds = texture(rng, height, width, 11.0).astype(np.float32).clip(-6, 30)
-    image = (column[:, None, :] + clouds[..., None]).clip(0, 255).astype(np.uint8)
+    clouds = texture(rng, rows, columns, 11.0).clip(-6, 30)
+    sky = (column[:, None, :] + clouds[..., None]).clip(0, 255).astype(np.uint8)
+    image = np.full((height, width, 3), low, np.uint8)
+    image[: round(horizon)] = cv2.resize(sky, (width, round(horizon)), interpolation=cv2.INTER_LINEAR)
     center = (width * rng.uniform(0.4, 0.6), horizon)
     return Canvas(image, np.full((height, width), SKY, np.uint8), center, height * 0.95, low)
 
@@ -83,9 +88,9 @@ def _sky(rng: np.random.Generator, height: int, width: int) -> Canvas:
 def _houses(canvas: Canvas, rng: np.random.Generator, side: float) -> None:
     """A row of houses along one side, drawn from far to near, with gaps that show the sky."""
     edges = [rng.uniform(1.5, 6)]
-    while edges[-1] < 90:
-        edges.append(edges[-1] + rng.uniform(6, 15))
-    for near, far in reversed(list(zip(edges[:-1], edges[1:], strict=True))):
+    while edges[-1] < 70:
+        edges.append(edges[-1] + rng.uniform(7, 16))
+    for near, far in reversed(list(itertools.pairwise(edges))):
         if rng.random() < 0.84:
             _house(canvas, rng, side * HOUSES, max(near, NEAR), far)
 
@@ -100,31 +105,35 @@ def _house(canvas: Canvas, rng: np.random.Generator, x: float, near: float, far:
     canvas.quad([(x, 0, near), (x, top, near), (back, top, near), (back, 0, near)], darker(wall, 0.72), BUILDING)
     canvas.quad([(x, 0, near), (x, top, near), (x, top, far), (x, 0, far)], wall, BUILDING)
     canvas.quad([(x, top - 0.35, near), (x, top, near), (x, top, far), (x, top - 0.35, far)], darker(wall, 0.6), None)
-    panes, doors = [], []
-    pitch = rng.uniform(1.8, 2.8)
-    for z in np.arange(near + 0.6, far - 1.2, pitch).tolist():
-        for floor in range(floors):
-            low = floor * gap + (0.9 if floor else 0.5)
-            shape = [(x, low, z), (x, low + 1.5, z), (x, low + 1.5, z + 1.0), (x, low, z + 1.0)]
-            (panes if floor else doors).append([canvas.project(*place) for place in shape])
-    if panes:
-        canvas.polygons(panes, varied(rng, (92, 78, 62), 14), near, None)
-        canvas.polygons(doors, varied(rng, (70, 66, 72), 18), near, None)
+    if near < WINDOWS_UNTIL:
+        pane, door = varied(rng, (92, 78, 62), 14), varied(rng, (70, 66, 72), 14)
+        places = np.arange(near + 0.6, min(far, WINDOWS_UNTIL) - 1.2, rng.uniform(1.8, 2.8))
+        if places.size:
+            canvas.polygons(_panes(canvas, x, places, 0.5, 1), door, near, None)
+            canvas.polygons(_panes(canvas, x, places, 0.9 + gap, floors - 1), pane, near, None)
+
+
+def _panes(canvas: Canvas, x: float, places: np.ndarray, low: float, floors: int) -> np.ndarray:
+    """Corners of windows in pixels (windows, 4, 2): one a metre wide at every place, on every floor."""
+    z = places[:, None] + np.array([0.0, 0.0, 1.0, 1.0])
+    y = low + 3.0 * np.arange(floors)[:, None, None] + np.array([0.0, 1.5, 1.5, 0.0])
+    across, down = canvas.project(x, y, z)
+    return np.stack(np.broadcast_arrays(across, down), -1).reshape(-1, 4, 2)
 
 
 def _ground(canvas: Canvas, rng: np.random.Generator) -> None:
     """Road, pavements with kerbs, and marks on the road."""
     height, width = canvas.label.shape
     ground = round(canvas.center[1])
-    stone = varied(rng, (138, 144, 150), 7)
-    asphalt = varied(rng, (92, 90, 90), 8)
+    stone = varied(rng, (138, 144, 150), 6)
+    asphalt = varied(rng, (92, 90, 90), 7)
     reach = HOUSES
     _strip(canvas, -reach, reach, stone, PAVEMENT)
     _strip(canvas, -KERB - 0.15, KERB + 0.15, darker(stone, 1.18), PAVEMENT)
     _strip(canvas, -KERB, KERB, asphalt, ROAD)
     _marks(canvas, rng)
-    grain = texture(rng, height - ground, width, 5.0)[..., None]
-    canvas.image[ground:] = (canvas.image[ground:] + grain).clip(0, 255)
+    grain = cv2.merge([texture(rng, height - ground, width, 4.0).astype(np.int16)] * 3)
+    canvas.image[ground:] = cv2.add(canvas.image[ground:], grain, dtype=cv2.CV_8U)
 
 
 def _strip(canvas: Canvas, left: float, right: float, color: Color, label: int | None) -> None:
@@ -187,5 +196,6 @@ def _photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     gain = (rng.uniform(0.75, 1.12) * rng.uniform(0.95, 1.05, 3)).astype(np.float32)
     rows, columns = (np.linspace(-1, 1, size, dtype=np.float32) ** 2 for size in (height, width))
     corners = 1 - 0.08 * (rows[:, None] + columns)
-    noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(1.5, 5))
-    return (image * (corners[..., None] * gain) + noise).clip(0, 255).astype(np.uint8)
+    noise = rng.standard_normal((height, width, 1), dtype=np.float32) * np.float32(rng.uniform(1.5, 5))
+    exposed: np.ndarray = image * (corners[..., None] * gain) + noise
+    return exposed.clip(0, 255).astype(np.uint8)

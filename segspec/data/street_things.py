@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from segspec.data.canvas import Canvas, Color, Point, darker, varied
@@ -51,7 +53,7 @@ def draw_car(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> No
         cabin = [(side, 0.9, z + 0.3), (side * 0.95, 1.4, z + 0.7), (side * 0.95, 1.4, z + 2.4), (side, 0.9, z + 3.0)]
         canvas.quad(cabin, (75, 70, 62), CAR)
         for wheel in (0.7, 3.0):
-            canvas.disc(side, 0.3, z + wheel, 0.28, (28, 28, 28), CAR)
+            _wheel(canvas, side, z + wheel)
     canvas.board(x, z, _box(-half * 0.9, -half * 0.55, 0, 0.35), (25, 25, 25), CAR)
     canvas.board(x, z, _box(half * 0.55, half * 0.9, 0, 0.35), (25, 25, 25), CAR)
     canvas.board(
@@ -74,6 +76,12 @@ def draw_car(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> No
     canvas.board(x, z, _box(-half * 0.95, -half * 0.68, 0.66, 0.84), (40, 40, 205), CAR)
     canvas.board(x, z, _box(half * 0.68, half * 0.95, 0.66, 0.84), (40, 40, 205), CAR)
     canvas.board(x, z, _box(-0.26, 0.26, 0.5, 0.62), (190, 225, 230), CAR)
+
+
+def _wheel(canvas: Canvas, x: float, z: float) -> None:
+    """A wheel in the plane of a car's side."""
+    turns = [math.pi * eighth / 4 for eighth in range(8)]
+    canvas.quad([(x, 0.3 + 0.3 * math.sin(turn), z + 0.3 * math.cos(turn)) for turn in turns], (28, 28, 28), CAR)
 
 
 def _shadow(canvas: Canvas, x: float, z: float, half: float, length: float) -> None:

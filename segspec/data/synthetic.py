@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
 import numpy as np
+from PIL import Image
 
 from segspec.data.squares import draw_squares
 from segspec.data.street import draw_street
+from segspec.errors import UsageError, did_you_mean
 from segspec.layers.data import SyntheticSquares, SyntheticStreet
+from segspec.spec.classes import ClassTable
 
-STREET_CLASSES = (
-    "Sky",
-    "Building",
-    "Pole",
-    "Road",
-    "Pavement",
-    "Tree",
-    "SignSymbol",
-    "Fence",
-    "Car",
-    "Pedestrian",
-    "Bicyclist",
+SQUARES_TABLE = ClassTable(("background", "square"), ((0, 0, 0), (255, 255, 255)))
+STREET_TABLE = ClassTable(
+    (
+        "Sky",
+        "Building",
+        "Pole",
+        "Road",
+        "Pavement",
+        "Tree",
+        "SignSymbol",
+        "Fence",
+        "Car",
+        "Pedestrian",
+        "Bicyclist",
+    ),
+    (
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (60, 40, 222),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+    ),
+    ignore_label=11,
 )
+KINDS: Mapping[str, type[SyntheticSquares] | type[SyntheticStreet]] = {
+    "squares": SyntheticSquares,
+    "street": SyntheticStreet,
+}
+
+
+def table_of(layer: SyntheticSquares | SyntheticStreet) -> ClassTable:
+    """The classes that a synthetic source draws."""
+    return STREET_TABLE if isinstance(layer, SyntheticStreet) else SQUARES_TABLE
 
 
 def draw(layer: SyntheticSquares | SyntheticStreet, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -29,3 +63,76 @@ def draw(layer: SyntheticSquares | SyntheticStreet, index: int) -> tuple[np.ndar
     if isinstance(layer, SyntheticStreet):
         return draw_street(rng, layer.height, layer.width)
     return draw_squares(rng, layer.height, layer.width, layer.squares, layer.noise)
+
+
+def synthetic_layer(
+    kind: str, *, height: int | None = None, width: int | None = None, seed: int = 0
+) -> SyntheticSquares | SyntheticStreet:
+    """The layer of a kind, `squares` or `street`, at this size. Raises UsageError for another kind."""
+    if kind not in KINDS:
+        hint = did_you_mean(kind, KINDS) or f"choose one of {', '.join(KINDS)}"
+        raise UsageError(f"there is no synthetic data set '{kind}'", hint=hint)
+    layer = KINDS[kind](seed=seed)
+    return layer.model_copy(update={"height": height or layer.height, "width": width or layer.width})
+
+
+def write_dataset(
+    layer: SyntheticSquares | SyntheticStreet, folder: Path, counts: Mapping[str, int], workers: int = 2
+) -> list[Path]:
+    """Writes a data set: `NAME/`, `NAMEannot/` and `NAME.txt` for every part, with paths relative to the lists.
+
+    Args:
+        layer: what to draw. Parts take consecutive numbers, so no picture occurs twice.
+        folder: where to; created if need be.
+        counts: pictures in each part, such as {"train": 300, "val": 60, "test": 60}.
+        workers: threads.
+
+    Returns:
+        The list files.
+
+    Raises:
+        UsageError: a part exists already, or the folder cannot be written.
+    """
+    lists = {part: folder / f"{part}.txt" for part in counts}
+    for path in lists.values():
+        if path.exists():
+            raise UsageError("the data set exists already", place=str(path), hint="name a new folder, or remove it")
+    first = 0
+    try:
+        for part, count in counts.items():
+            _write_part(layer, folder, part, range(first, first + count), workers)
+            first += count
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"cannot write the data set: {reason}", place=str(error.filename or folder)) from None
+    return list(lists.values())
+
+
+def _write_part(
+    layer: SyntheticSquares | SyntheticStreet, folder: Path, part: str, numbers: range, workers: int
+) -> None:
+    for name in (part, f"{part}annot"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+
+    def write(number: int) -> str:
+        image, label = draw(layer, number)
+        name = f"{number - numbers.start:04d}.png"
+        (folder / part / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
+        write_label(folder / f"{part}annot" / name, label, table_of(layer))
+        return f"{part}/{name} {part}annot/{name}\n"
+
+    with ThreadPoolExecutor(workers, "segspec-synthesize") as pool:
+        lines = list(pool.map(write, numbers))
+    (folder / f"{part}.txt").write_text("".join(lines), "utf-8")
+
+
+def write_label(path: Path, label: np.ndarray, table: ClassTable) -> None:
+    """Writes a label as a PNG of class numbers, whose palette shows the table's colours."""
+    palette = [0] * 768
+    for index, color in enumerate(table.colors):
+        palette[3 * index : 3 * index + 3] = color
+    if table.ignore_label is not None:
+        palette[3 * table.ignore_label : 3 * table.ignore_label + 3] = table.ignore_color
+    picture = Image.fromarray(label)
+    picture.putpalette(palette)
+    picture.save(path, "PNG")
