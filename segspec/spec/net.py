@@ -1,81 +1,46 @@
-"""A network spec: what a file says, read completely or refused with every mistake at its place."""
+"""Reading a network from its file: completely, or refused with every mistake at its place."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence as Items
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from segspec.errors import Source, SpecError, did_you_mean
 from segspec.layers import LAYERS, by_type
 from segspec.layers.data import DataLayer
 from segspec.schema.read import read_model
-from segspec.schema.types import Count
 from segspec.spec import library
+from segspec.spec.caffe import read_caffe_net
 from segspec.spec.classes import ClassTable, read_classes
+from segspec.spec.netspec import InputSize, NetSpec, Phase
 from segspec.spec.override import apply_overrides
 from segspec.spec.wire import LayerSpec, wire
 from segspec.syntax.macros import Block, expand, read_blocks, resolve
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe, read_source
 from segspec.syntax.yaml import parse_yaml
 
-Phase = Literal["TRAIN", "TEST", "DEPLOY"]
+__all__ = ["InputSize", "NetSpec", "Phase", "load_net", "read_net"]
+
 KEYS = ("segspec", "name", "classes", "params", "use", "blocks", "input", "data", "layers", "output")
 PHASES = ("train", "test")
 
 
-class InputSize(BaseModel):
-    """The size of image a net is made for: what `check` counts with when there is no data to look at."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    height: Count = Field(description="Rows, in pixels.")
-    width: Count = Field(description="Columns, in pixels.")
-    channels: Count = Field(3, description="Colour channels.")
-
-
-@dataclass(frozen=True)
-class NetSpec:
-    """A network as its file says it.
-
-    Attributes:
-        name: of the net.
-        source: the text it was read from.
-        classes: the class table, when one is declared.
-        input: the nominal input size, when one is declared.
-        data: sources of images by phase, `train` and `test`.
-        layers: in order, every macro carried out.
-        output: the blob that holds the scores, when the file names one.
-    """
-
-    name: str
-    source: Source
-    classes: ClassTable | None
-    input: InputSize | None
-    data: dict[str, DataLayer] = field(default_factory=dict)
-    layers: tuple[LayerSpec, ...] = ()
-    output: str | None = None
-
-    def with_layers(self, layers: tuple[LayerSpec, ...]) -> NetSpec:
-        """The same net with other layers."""
-        return replace(self, layers=layers)
-
-
-def load_net(path: Path, overrides: Items[str] = ()) -> NetSpec:
-    """Reads a network spec.
+def load_net(path: Path, overrides: Items[str] = (), phase: Phase = "TRAIN") -> NetSpec:
+    """Reads a network spec, written as YAML or as a Caffe prototxt.
 
     Args:
-        path: the file.
+        path: the file; one that ends in `.prototxt` is Caffe's.
         overrides: `KEY=VALUE` texts; a key is one of the spec's `params`, or a dotted path such as
-            `data.train.batch_size`.
+            `data.train.batch_size`. For those of a prototxt see `read_caffe_net`.
+        phase: which layers of a prototxt are meant; YAML has the same for all phases.
 
     Raises:
         SpecError: with every mistake that was found.
     """
-    return read_net(read_source(path), path.parent, overrides)
+    source = read_source(path)
+    if path.suffix == ".prototxt":
+        return read_caffe_net(source, path.parent, overrides, phase)
+    return read_net(source, path.parent, overrides)
 
 
 def read_net(source: Source, beside: Path, overrides: Items[str] = ()) -> NetSpec:

@@ -215,7 +215,7 @@ class _Wiring:
             least, most = limits
             if len(found) < least or (most is not None and len(found) > most):
                 hint = _arity_hint(layer) if what == "bottom" and len(found) < least else ""
-                message = f"{subject} takes {_counted(least, most, what)}, got {len(found)}"
+                message = f"{subject} takes {counted(least, most, what)}, got {len(found)}"
                 self.problems.add(message, use.type.span, hint)
                 return None
         rules = common.param if isinstance(common.param, tuple) else ()
@@ -264,7 +264,8 @@ def _names(node: Node) -> list[Scalar]:
     return [item for item in nodes if isinstance(item, Scalar)]
 
 
-def _counted(least: int, most: int | None, what: str) -> str:
+def counted(least: int, most: int | None, what: str) -> str:
+    """How many of something a layer takes, in words: `1 to 2 tops`."""
     plural = "" if least == most == 1 or (most == 1 and least == 0) else "s"
     if most is None:
         return f"at least {least} {what}{plural}"
