@@ -29,7 +29,9 @@ def test_ignored_pixels_are_left_out_whatever_was_predicted_there() -> None:
 
 
 def test_an_ignored_label_may_be_one_of_the_classes() -> None:
-    assert count(np.array([0, 1]), np.array([0, 1]), 2, ignore_label=0).tolist() == [[0, 0], [0, 1]]
+    labels = np.array([0, 1])
+    assert count(labels, labels, 2, ignore_label=0).tolist() == [[0, 0], [0, 1]]
+    assert np.asarray(count_on_device(labels, labels, 2, ignore_label=0)).tolist() == [[0, 0], [0, 1]]
 
 
 def test_uint8_maps_of_many_classes_do_not_overflow() -> None:

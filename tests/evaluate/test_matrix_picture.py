@@ -30,7 +30,7 @@ def test_cells_are_whole_per_cents_of_the_row() -> None:
 
 
 def test_names_that_matplotlib_would_interpret_or_cannot_draw_do_no_harm(tmp_path: Path) -> None:
-    names = ("$x$", "道路", "a_b^c", "\\frac", "an extremely long name of a class that goes on")
+    names = ("$\\frac{$", "道路", "a_b^c", "\\frac", "an extremely long name of a class that goes on")
     draw_confusion(random_metrics(5), names, tmp_path / "confusion.png")
     (axes,) = plot_confusion(random_metrics(5), names).axes
     assert [label.get_text() for label in axes.get_yticklabels()][:4] == list(names[:4])

@@ -63,9 +63,12 @@ def test_ignored_pixels_are_no_mistakes() -> None:
 
 def test_small_images_are_enlarged_pixel_by_pixel() -> None:
     example = make_example(64, 64, labelled=False)
-    example.prediction[:] = np.indices((64, 64)).sum(axis=0) % 2
+    checkers = np.indices((64, 64)).sum(axis=0) % 2
+    example.prediction[:] = checkers
+    example.image[checkers == 1] = (255, 255, 0)
     sheet = np.asarray(draw_sheet(example, CLASSES))
-    assert (sheet == CAR).all(axis=2).sum() >= 64 * 64 * 16 // 2
+    for color in (CAR, (0, 255, 255), (128, 128, 128)):
+        assert (sheet == color).all(axis=2).sum() >= 64 * 64 * 16 // 2
 
 
 @pytest.mark.parametrize("number", [1, 2, 5])
