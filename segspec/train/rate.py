@@ -62,7 +62,7 @@ def _inv(solver: Solver) -> Rate:
 
 def _poly(solver: Solver) -> Rate:
     power = _given(solver.power)
-    return lambda iteration: (1 - _progress(solver, iteration)) ** power
+    return lambda iteration: _remaining(solver, iteration) ** power
 
 
 def _sigmoid(solver: Solver) -> Rate:
@@ -71,7 +71,8 @@ def _sigmoid(solver: Solver) -> Rate:
 
 
 def _cosine(solver: Solver) -> Rate:
-    return lambda iteration: (1 + jnp.cos(jnp.pi * _progress(solver, iteration))) / 2
+    # (1 + cos(pi*t/max_iter)) / 2 written so that it ends at exactly 0
+    return lambda iteration: jnp.sin(jnp.pi / 2 * _remaining(solver, iteration)) ** 2
 
 
 _POLICIES: dict[Policy, Callable[[Solver], Rate]] = {
@@ -91,9 +92,9 @@ def _power_of_gamma(solver: Solver, exponent: jax.Array) -> jax.Array:
     return jnp.exp(exponent.astype(jnp.float32) * np.float32(math.log(_given(solver.gamma))))
 
 
-def _progress(solver: Solver, iteration: jax.Array) -> jax.Array:
-    """How much of the training is done, 0 to 1."""
-    return jnp.minimum(iteration.astype(jnp.float32) / solver.max_iter, 1.0)
+def _remaining(solver: Solver, iteration: jax.Array) -> jax.Array:
+    """How much of the training is left, 1 to 0; subtracted in whole numbers, which loses no digits near the end."""
+    return jnp.maximum(solver.max_iter - iteration, 0).astype(jnp.float32) / solver.max_iter
 
 
 def _given(value: Number | None) -> Number:
