@@ -21,6 +21,7 @@ from segspec.errors import DataError
 
 MAX_PIXELS = 2**26
 MAX_BYTES = 2**30
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 
 
 def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
@@ -125,6 +126,8 @@ def _what_it_is(data: bytes) -> tuple[str, str]:
         return "is a HEIC picture, which cannot be decoded here", "export it as JPEG or PNG"
     if not any(data):
         return "holds only zero bytes", "copy or export it again"
+    if data.startswith(_SIGNATURES):
+        return "damaged picture, or a kind that cannot be decoded here", "copy it again, or save it as an 8-bit PNG"
     return "is not a picture that can be decoded", "save it as PNG or JPEG"
 
 

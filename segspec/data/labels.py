@@ -31,13 +31,13 @@ def read_label(path: str | Path, table: ClassTable) -> np.ndarray:
     data = read_file(path)
     with open_picture(path, data) as header:
         _refuse_lossy(path, header, data)
-        stretch = _refuse_deep_colour(path, header, data)
+        _refuse_deep_color(path, header, data)
         picture = load_pixels(path, header)
     if picture.mode in ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"):
         return _from_colors(path, np.asarray(picture.convert("RGB")), table)
     if picture.mode == "P":
         _refuse_foreign_palette(path, picture, table)
-    return check_values(path, _plane(path, picture) // stretch, table)
+    return check_values(path, _plane(path, picture) // _grey_step(header.format, data), table)
 
 
 def _refuse_lossy(path: str | Path, picture: Image.Image, data: bytes) -> None:
@@ -53,15 +53,17 @@ def _refuse_lossy(path: str | Path, picture: Image.Image, data: bytes) -> None:
         )
 
 
-def _refuse_deep_colour(path: str | Path, picture: Image.Image, data: bytes) -> int:
-    """What to divide grey values by; Pillow spreads 2 and 4 bit greys over 0..255. Refuses what it would truncate."""
-    if picture.format != "PNG":
-        return 1
-    depth, color_type = data[24], data[25]
-    if depth == 16 and color_type in (2, 4, 6):
+def _refuse_deep_color(path: str | Path, picture: Image.Image, data: bytes) -> None:
+    """Refuses a PNG of 16 bits a channel, of which Pillow would drop the lower 8."""
+    if picture.format == "PNG" and data[24] == 16 and data[25] in (2, 4, 6):
         raise DataError(
             "a label of 16-bit colour has no class numbers", place=str(path), hint="save it with 8 bits a channel"
         )
+
+
+def _grey_step(kind: str | None, data: bytes) -> int:
+    """The grey levels between two class numbers: Pillow spreads a PNG's 2 or 4 bit greys over 0 to 255."""
+    depth, color_type = (data[24], data[25]) if kind == "PNG" else (8, 0)
     return {2: 85, 4: 17}.get(depth, 1) if color_type == 0 else 1
 
 
@@ -127,25 +129,38 @@ def _value_remedy(values: np.ndarray, table: ClassTable) -> str:
 
 
 def _refuse_foreign_palette(path: str | Path, picture: Image.Image, table: ClassTable) -> None:
-    """Refuses a palette whose colours are all the table's but at other indices: a quantised colour picture."""
-    palette = picture.getpalette() or []
-    used = [index for index, count in enumerate(picture.histogram()[:256]) if count]
-    colors = [
-        (index, (palette[3 * index], palette[3 * index + 1], palette[3 * index + 2]))
-        for index in used
-        if 3 * index + 2 < len(palette)
-    ]
+    """Refuses a palette that moved the classes to other indices, as quantising and some GIF and PNG optimisers do.
+
+    So it is where all its colours are the table's, or all its greys class numbers, and an index says something else.
+    """
+    colors = _used_colors(picture)
     known = set(table.colors) | {table.ignore_color}
-    if any(color not in known for _, color in colors):
+    greys = {color[0] for color in colors.values() if len(set(color)) == 1}
+    if all(color in known for color in colors.values()):
+        meant = {index: table.colors.index(color) for index, color in colors.items() if color in table.colors}
+    elif len(greys) == len(colors) and _means_classes(np.array(sorted(greys)), table):
+        meant = {index: color[0] for index, color in colors.items()}
+    else:
         return
-    for index, color in colors:
-        if color in table.colors and index < table.count and table.colors[index] != color:
+    for index, number in meant.items():
+        if index != number and index < table.count:
             raise DataError(
-                f"palette index {index} is class '{table.names[index]}', but has the colour of "
-                f"'{table.names[table.colors.index(color)]}'",
+                f"palette index {index} means class '{table.names[index]}', "
+                f"but its colour {colors[index]} means {_class_name(number, table)}",
                 place=str(path),
                 hint="convert it to RGB, where colours decide, or to a grey PNG of class numbers",
             )
+
+
+def _used_colors(picture: Image.Image) -> dict[int, Color]:
+    """The palette's colour of every index that occurs."""
+    palette = picture.getpalette() or []
+    used = [index for index, count in enumerate(picture.histogram()[:256]) if count and 3 * index + 2 < len(palette)]
+    return {index: (palette[3 * index], palette[3 * index + 1], palette[3 * index + 2]) for index in used}
+
+
+def _class_name(number: int, table: ClassTable) -> str:
+    return f"'{table.names[number]}'" if number < table.count else f"'{table.ignore_name}'"
 
 
 def _from_colors(path: str | Path, pixels: np.ndarray, table: ClassTable) -> np.ndarray:

@@ -217,7 +217,7 @@ def _refuse_mixture(source: str, first: int, line: int, has_label: bool) -> None
 
 def _missing(missing: list[tuple[int, str]], source: str, folder: Path) -> Diagnostic:
     line, name = missing[0]
-    hint = _remedy(name, folder)
+    hint = _remedy([name for number, name in missing if number == line], folder)
     if len(missing) == 1:
         return Diagnostic(f"no such file: {os.path.join(folder, name)}", place=f"{source}:{line}", hint=hint)
     details = [f"  {source}:{line}: {os.path.join(folder, name)}" for line, name in missing[:SHOWN]]
@@ -227,15 +227,15 @@ def _missing(missing: list[tuple[int, str]], source: str, folder: Path) -> Diagn
     return Diagnostic(message, place=f"{source}:{line}", hint=hint)
 
 
-def _remedy(name: str, folder: Path) -> str:
-    """Where the file may be meant to be."""
-    parts = [part for part in name.replace("\\", "/").split("/") if part]
+def _remedy(names: list[str], folder: Path) -> str:
+    """Where the missing files of one line may be meant to be."""
+    parts = [part for part in names[0].replace("\\", "/").split("/") if part]
     for start in range(1, len(parts)):
         tail = "/".join(parts[start:])
         if os.path.lexists(folder / tail):
             return f"'{tail}' exists in {folder.resolve()}: write the list's paths like that"
-    if name.isdigit():
+    if names[-1].isdigit():
         return "a label is a picture of class numbers; leave the number out where there are no labels"
-    if " " in name:
+    if any(" " in name for name in names):
         return 'put a tab between image and label, or quotes: "image" "label"'
     return "correct the path, or set 'root_folder' to the folder that the paths start from"

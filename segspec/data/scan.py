@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from segspec.atomic import write_atomically
 from segspec.data.sources import FileSource, ImageSource
-from segspec.errors import DataError, Diagnostic
+from segspec.errors import DataError, Diagnostic, RunError
 from segspec.spec.classes import ClassTable
 
 SHOWN = 10
@@ -161,11 +161,8 @@ class _Book:
         """Writes the book in one step, so that a reader never sees half of it."""
         if self.path is None:
             return
-        with suppress(OSError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self.path.parent, delete=False, encoding="utf-8") as file:
-                json.dump(self.entries, file)
-            os.replace(file.name, self.path)
+        with suppress(RunError):
+            write_atomically(self.path, json.dumps(self.entries).encode())
 
     def _name(self, index: int) -> str:
         listing = self.source.listing if isinstance(self.source, FileSource) else None
