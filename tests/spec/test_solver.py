@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
 from segspec.errors import Source, SpecError
 from segspec.schema.read import read_model
+from segspec.spec.library import shipped
 from segspec.spec.solver import NEEDS, Solver
 from segspec.syntax.tree import Mapping, Problems
 from segspec.syntax.yaml import parse_yaml
@@ -99,3 +102,14 @@ def test_a_solver_cannot_be_changed() -> None:
 
 def test_every_field_says_what_it_means() -> None:
     assert [name for name, info in Solver.model_fields.items() if not (info.description or "").endswith(".")] == []
+
+
+@pytest.mark.parametrize("path", sorted(shipped("solvers").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_shipped_solver_is_right_and_says_what_it_is_for(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith("# ")
+    assert read(text).max_iter > 0
+
+
+def test_solvers_are_shipped() -> None:
+    assert {path.stem for path in shipped("solvers").glob("*.yaml")} >= {"sgd", "adam", "squares"}
