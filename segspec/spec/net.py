@@ -11,7 +11,7 @@ from segspec.layers.data import DataLayer
 from segspec.schema.read import read_model
 from segspec.spec import library
 from segspec.spec.caffe import read_caffe_net
-from segspec.spec.classes import ClassTable, read_classes
+from segspec.spec.classes import read_classes
 from segspec.spec.netspec import InputSize, NetSpec, Phase
 from segspec.spec.override import apply_overrides
 from segspec.spec.wire import LayerSpec, wire
@@ -39,7 +39,7 @@ def load_net(path: Path, overrides: Items[str] = (), phase: Phase = "TRAIN") -> 
     """
     source = read_source(path)
     if path.suffix == ".prototxt":
-        return read_caffe_net(source, path.parent, overrides, phase)
+        return read_caffe_net(source, overrides, phase)
     return read_net(source, path.parent, overrides)
 
 

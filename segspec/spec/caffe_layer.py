@@ -1,0 +1,104 @@
+"""One layer of a prototxt: its parameters and the rules of its learned blobs, typed and checked as YAML's are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from segspec.errors import Diagnostic, Span
+from segspec.layers.base import Layer
+from segspec.schema.read import read_model
+from segspec.spec.caffe_spelling import Fields, gather, respell
+from segspec.spec.caffe_types import ENUMS, as_node, typed_entries, typed_value
+from segspec.spec.wire import BlobRule
+from segspec.syntax.tree import Mapping, Node, Problems, Scalar
+
+Dialect = Literal["segnet", "bvlc"]
+COMMON = frozenset(("name", "type", "bottom", "top", "param", "loss_weight", "include", "exclude"))
+SILENT = frozenset(("phase", "propagate_down", "blobs"))
+STATE_BLOBS = {"BatchNorm": 3}
+"""How many of a layer's blobs, counted first by Caffe, are state here: no `param` entry of theirs has a meaning."""
+
+
+@dataclass
+class Findings:
+    """What is wrong with a prototxt, and what of it has no meaning here."""
+
+    problems: Problems = field(default_factory=Problems)
+    warnings: list[Diagnostic] = field(default_factory=list)
+
+    def warn(self, message: str, span: Span, hint: str = "") -> None:
+        self.warnings.append(Diagnostic(message, span, hint, severity="warning"))
+
+
+def read_parameters(
+    layer_type: type[Layer], layer: Mapping, dialect: Dialect, subject: str, span: Span, findings: Findings
+) -> Layer | None:
+    """The typed layer, or None when something was wrong; a field that the type does not have is warned of.
+
+    Args:
+        layer_type: what the layer's `type` names.
+        layer: its message.
+        dialect: whose rules hold where the forks of Caffe differ.
+        subject: what the layer is, for messages.
+        span: where it stands.
+        findings: where mistakes and warnings go.
+    """
+    fields = respell(gather(layer, COMMON | SILENT), subject, findings.problems)
+    names = _field_names(layer_type)
+    unknown = [values[-1][0] for name, values in fields.items() if name not in names]
+    entries = tuple(_entries(layer_type, fields, dialect, span, unknown))
+    for key in unknown:
+        findings.warn(f"{subject} has no parameter '{key.text}'; it is left out", key.span)
+    return read_model(layer_type, Mapping(entries, span), findings.problems, subject, span)
+
+
+def _field_names(layer_type: type[Layer]) -> dict[str, str]:
+    """The fields that a prototxt can say, by `message.field`; what YAML calls references are bottoms there."""
+    found: dict[str, str] = {}
+    for name, info in layer_type.model_fields.items():
+        written = info.alias or name
+        extra = info.json_schema_extra
+        message = str(extra.get("message", layer_type.message)) if isinstance(extra, dict) else layer_type.message
+        if written not in layer_type.references:
+            found[f"{message}.{written}" if message else written] = name
+    return found
+
+
+def _entries(
+    layer_type: type[Layer], fields: Fields, dialect: Dialect, span: Span, unknown: list[Scalar]
+) -> Iterator[tuple[Scalar, Node]]:
+    """What YAML would say: the written parameters, the dialect, and the defaults of Caffe that differ from ours."""
+    for full, name in _field_names(layer_type).items():
+        info = layer_type.model_fields[name]
+        written = info.alias or name
+        if full in fields:
+            values = [value for _, value in fields[full]]
+            enum = ENUMS.get(full, ENUMS.get(written, {}))
+            yield Scalar(written, fields[full][-1][0].span), typed_value(values, info.annotation, enum, unknown)
+        elif written == "dialect":
+            yield Scalar(written, span), Scalar(dialect, span)
+        elif written in layer_type.caffe_defaults:
+            yield Scalar(written, span), as_node(layer_type.caffe_defaults[written], span)
+
+
+def read_rules(layer_type: type[Layer], layer: Mapping, subject: str, findings: Findings) -> tuple[BlobRule, ...]:
+    """The rules of a layer's learned blobs, from its `param` entries."""
+    rules: list[BlobRule] = []
+    unknown: list[Scalar] = []
+    nodes = [value for key, value in layer if key.text == "param" and isinstance(value, Mapping)]
+    for node in nodes[STATE_BLOBS.get(layer_type.type, 0) :]:
+        entries = typed_entries(BlobRule, node, unknown)
+        rule = read_model(BlobRule, entries, findings.problems, f"'param' of {subject}")
+        rules += [rule] if rule is not None else []
+    for key in unknown:
+        findings.warn(f"'param' of {subject} has no field '{key.text}'; it is left out", key.span)
+    return tuple(rules)
+
+
+def input_shapes(layer: Mapping) -> list[Node]:
+    """The shapes of an `Input` layer, one a top: one that stands alone is meant for all."""
+    shapes = [value for _, value in gather(layer, COMMON | SILENT).get("input_param.shape", ())]
+    tops = sum(key.text == "top" for key, _ in layer)
+    return shapes * tops if len(shapes) == 1 else shapes
