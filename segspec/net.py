@@ -90,7 +90,7 @@ def apply(
     kept: dict[str, jax.Array] = {}
     for layer in graph.layers:
         own = None if key is None else jax.random.fold_in(key, _hash(layer.name))
-        context = Context(train, len(layer.tops), own, dtype, statistics)
+        context = Context(train, len(layer.tops), own, dtype, layer.inputs, statistics)
         bottoms = [blobs[bottom] for bottom in layer.bottoms]
         with jax.named_scope(layer.name.replace("/", ".")):
             tops, changed = layer.layer.forward(

@@ -20,6 +20,7 @@ from segspec.layers.activation import (
 from segspec.layers.arrangement import Concat, Crop, Flatten, Reshape, Silence, Slice, Split, Tile
 from segspec.layers.base import Layer
 from segspec.layers.combination import ArgMax, Eltwise, Reduction
+from segspec.layers.convolution import Convolution, Deconvolution
 from segspec.layers.data import DenseImageData, Input, SyntheticSquares, SyntheticStreet
 from segspec.layers.dense import Embed, InnerProduct
 from segspec.layers.dropout import Dropout
@@ -34,13 +35,28 @@ from segspec.layers.loss import (
     SoftmaxWithLoss,
 )
 from segspec.layers.metric import Accuracy
+from segspec.layers.normalization import BN, LRN, MVN, BatchNorm, Bias, Scale
+from segspec.layers.pooling import Pooling, PoolingMask, Upsample
 from segspec.layers.region_loss import DiceLoss, JaccardLoss, LovaszSoftmaxLoss
+from segspec.layers.resampling import Interp
 
 LAYERS: tuple[type[Layer], ...] = (
     DenseImageData,
     SyntheticSquares,
     SyntheticStreet,
     Input,
+    Convolution,
+    Deconvolution,
+    Pooling,
+    PoolingMask,
+    Upsample,
+    Interp,
+    BatchNorm,
+    BN,
+    LRN,
+    MVN,
+    Scale,
+    Bias,
     ReLU,
     PReLU,
     ELU,

@@ -119,6 +119,7 @@ class Context:
         tops: how many outputs the net uses of this layer.
         key: random key of this layer at this iteration; None where nothing may be random.
         dtype: what convolutions and products compute in; parameters are cast from float32.
+        inputs: the declared shapes of the bottoms, for what arrays do not tell: the windows a mask belongs to.
         statistics: which statistics normalise. `layer`: what the layer's type does in this phase; `running`: the ones
             kept in its state; `batch`: the batch's own.
     """
@@ -127,6 +128,7 @@ class Context:
     tops: int = 1
     key: jax.Array | None = None
     dtype: str = "float32"
+    inputs: tuple[Blob, ...] = ()
     statistics: Literal["layer", "running", "batch"] = "layer"
 
 

@@ -1,0 +1,222 @@
+"""Convolution and deconvolution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Annotated, Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from segspec.layers.base import Arrays, Blob, Context, Count, Filler, Layer, ParamSpec, Sampling, ShapeError
+from segspec.ops.convolution import convolve, deconvolve
+from segspec.ops.window import Pair, convolution_output, deconvolution_output
+from segspec.schema.types import Margin, Reference, Size
+
+Forward = tuple[tuple[jax.Array, ...], dict[str, jax.Array]]
+
+
+def _padding(value: object) -> object:
+    """`same` as it is; a number or a pair as (height, width)."""
+    if value == "same":
+        return value
+    items = value if isinstance(value, list | tuple) else (value, value)
+    if len(items) != 2 or not all(isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in items):
+        raise ValueError("must be `same`, a whole number from 0, or [height, width]")
+    return tuple(items)
+
+
+_PIXELS = {"type": "integer", "minimum": 0}
+Padding = Annotated[
+    Literal["same"] | Pair,
+    BeforeValidator(_padding),
+    WithJsonSchema(
+        {"anyOf": [{"const": "same"}, _PIXELS, {"type": "array", "items": _PIXELS, "minItems": 2, "maxItems": 2}]}
+    ),
+]
+
+
+class _Filtering(Layer):
+    """What convolution and deconvolution declare alike."""
+
+    message: ClassVar[str] = "convolution_param"
+
+    num_output: Count = Field(description="Number of filters: channels of the output.")
+    kernel_size: Size = Field(description="Height and width of each filter, in pixels.")
+    stride: Size = Field((1, 1), description="Step from one window to the next, in pixels.")
+    dilation: Size = Field((1, 1), description="Distance between the taps of a filter, in pixels.")
+    group: Count = Field(1, description="Groups of channels; each group of outputs sees its own share of the inputs.")
+    bias_term: bool = Field(True, description="Whether a learned number is added to each output channel.")
+    bias_filler: Filler = Field(Filler(), description="Initial values of the bias.")
+
+    def _check(self, x: Blob) -> None:
+        if len(x.shape) != 4:
+            raise ShapeError(f"needs an image (batch, height, width, channels), got {x}")
+        if x.shape[3] % self.group or self.num_output % self.group:
+            raise ShapeError(
+                f"group {self.group} must divide the {x.shape[3]} channels of the input and num_output {self.num_output}"
+            )
+
+    def _reach(self) -> Pair:
+        """Pixels that a dilated filter covers."""
+        height, width = (self.dilation[axis] * (self.kernel_size[axis] - 1) + 1 for axis in (0, 1))
+        return (height, width)
+
+    def _with_bias(self, weight: ParamSpec) -> dict[str, ParamSpec]:
+        bias = {"bias": ParamSpec((self.num_output,), self.bias_filler)} if self.bias_term else {}
+        return {"weight": weight, **bias}
+
+
+class Convolution(_Filtering):
+    """Slides learned filters over the image: each output is a weighted sum of a window plus a bias.
+
+    Output size floor((H + 2 pad - (dilation (kernel - 1) + 1)) / stride) + 1. Source: BVLC Caffe, conv_layer.cpp.
+    """
+
+    type: ClassVar[str] = "Convolution"
+    short: ClassVar[str] = "conv"
+    caffe_defaults: ClassVar[Mapping[str, Any]] = {"weight_filler": {"type": "constant"}}
+    example: ClassVar[str] = "{num_output: 8, kernel_size: 3, pad: same}"
+
+    pad: Padding = Field(
+        (0, 0), description="Zeros added on every side, in pixels; `same` keeps the size at stride 1 (odd kernels only)."
+    )
+    weight_filler: Filler = Field(Filler(type="msra"), description="Initial values of the filters.")
+
+    def padding(self) -> Pair:
+        """Pixels of padding above and left (and as many below and right). Raises ShapeError for `same` on even kernels."""
+        if self.pad != "same":
+            return self.pad
+        reach = self._reach()
+        if reach[0] % 2 == 0 or reach[1] % 2 == 0:
+            raise ShapeError(
+                f"pad: same needs odd kernels, kernel_size {self.kernel_size[0]}x{self.kernel_size[1]} covers "
+                f"{reach[0]}x{reach[1]} pixels; write the padding as a number"
+            )
+        return (reach[0] // 2, reach[1] // 2)
+
+    def shapes(self, bottoms: Sequence[Blob], tops: int = 1) -> tuple[Blob, ...]:
+        """One output of num_output channels."""
+        (x,) = bottoms
+        self._check(x)
+        pad = self.padding()
+        height, width = (
+            convolution_output(
+                x.shape[1 + axis], self.kernel_size[axis], self.stride[axis], pad[axis], self.dilation[axis]
+            )
+            for axis in (0, 1)
+        )
+        if height < 1 or width < 1:
+            reach = self._reach()
+            raise ShapeError(f"the filter covers {reach[0]}x{reach[1]} pixels, more than the padded input")
+        return (Blob((x.shape[0], height, width, self.num_output), x.dtype),)
+
+    def params(self, bottoms: Sequence[Blob]) -> dict[str, ParamSpec]:
+        """`weight` (height, width, in / group, out) and `bias` (out)."""
+        shape = (*self.kernel_size, bottoms[0].shape[3] // self.group, self.num_output)
+        return self._with_bias(ParamSpec(shape, self.weight_filler, "filter"))
+
+    def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
+        weight = params["weight"].astype(ctx.dtype)
+        y = convolve(
+            bottoms[0].astype(ctx.dtype),
+            weight,
+            stride=self.stride,
+            pad=self.padding(),
+            dilation=self.dilation,
+            group=self.group,
+        )
+        if self.bias_term:
+            y = y + params["bias"].astype(ctx.dtype)
+        return (y,), {}
+
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:
+        return tops[0].size * math.prod(self.kernel_size) * bottoms[0].shape[3] // self.group
+
+    def sampling(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Sampling:
+        return Sampling(self._reach(), (Fraction(self.stride[0]), Fraction(self.stride[1])))
+
+
+class Deconvolution(_Filtering):
+    """The transpose of a convolution: each input adds its filter, times its value, to the output.
+
+    Output size stride (H - 1) + dilation (kernel - 1) + 1 - 2 pad; with `size_of` the output is then cut or padded with
+    zeros at the lower and right border to the size of the named layer. A filler of type bilinear with one filter a
+    channel (group = num_output) enlarges like bilinear interpolation. Source: BVLC Caffe, deconv_layer.cpp.
+    """
+
+    type: ClassVar[str] = "Deconvolution"
+    short: ClassVar[str] = "deconv"
+    bottoms: ClassVar[tuple[int, int | None]] = (1, 2)
+    caffe_defaults: ClassVar[Mapping[str, Any]] = {"weight_filler": {"type": "constant"}}
+    references: ClassVar[Mapping[str, int]] = {"size_of": 0}
+    example: ClassVar[str] = "{num_output: 4, kernel_size: 2, stride: 2}"
+
+    pad: Margin = Field((0, 0), description="Pixels cut off on every side of the output.")
+    weight_filler: Filler | None = Field(
+        None, description="Initial values of the filters; left out, bilinear where each channel has its own, else msra."
+    )
+    size_of: Reference | None = Field(None, description="Layer whose height and width the output takes.")
+
+    def _filler(self, channels: int) -> Filler:
+        if self.weight_filler is not None:
+            return self.weight_filler
+        return Filler(type="bilinear" if self.group == self.num_output == channels else "msra")
+
+    def _own_size(self, x: Blob) -> Pair:
+        height, width = (
+            deconvolution_output(
+                x.shape[1 + axis], self.kernel_size[axis], self.stride[axis], self.pad[axis], self.dilation[axis]
+            )
+            for axis in (0, 1)
+        )
+        return (height, width)
+
+    def shapes(self, bottoms: Sequence[Blob], tops: int = 1) -> tuple[Blob, ...]:
+        """One output of num_output channels."""
+        x = bottoms[0]
+        self._check(x)
+        size = self._own_size(x)
+        if min(size) < 1:
+            raise ShapeError(f"pad {self.pad[0]}x{self.pad[1]} cuts off the whole output")
+        if len(bottoms) == 2:
+            size = (bottoms[1].shape[1], bottoms[1].shape[2])
+        return (Blob((x.shape[0], *size, self.num_output), x.dtype),)
+
+    def params(self, bottoms: Sequence[Blob]) -> dict[str, ParamSpec]:
+        """`weight` (height, width, out / group, in) and `bias` (out)."""
+        channels = bottoms[0].shape[3]
+        shape = (*self.kernel_size, self.num_output // self.group, channels)
+        return self._with_bias(ParamSpec(shape, self._filler(channels), "filter"))
+
+    def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
+        y = deconvolve(
+            bottoms[0].astype(ctx.dtype),
+            params["weight"].astype(ctx.dtype),
+            stride=self.stride,
+            pad=self.pad,
+            dilation=self.dilation,
+            group=self.group,
+        )
+        if self.bias_term:
+            y = y + params["bias"].astype(ctx.dtype)
+        if len(bottoms) == 2:
+            y = _fit(y, (bottoms[1].shape[1], bottoms[1].shape[2]))
+        return (y,), {}
+
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:
+        return bottoms[0].size * math.prod(self.kernel_size) * self.num_output // self.group
+
+    def sampling(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Sampling:
+        reach = self._reach()
+        seen = (-(-reach[0] // self.stride[0]), -(-reach[1] // self.stride[1]))
+        return Sampling(seen, (Fraction(1, self.stride[0]), Fraction(1, self.stride[1])))
+
+
+def _fit(y: jax.Array, size: Pair) -> jax.Array:
+    """Cut, or padded with zeros, at the lower and right border."""
+    config = [(0, 0, 0), *((0, size[axis] - y.shape[1 + axis], 0) for axis in (0, 1)), (0, 0, 0)]
+    return jax.lax.pad(y, jnp.zeros((), y.dtype), config)

@@ -1,0 +1,106 @@
+"""Initial values of learned blobs, by Caffe's fillers."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Layout = Literal["filter", "matrix", "plain"]
+
+
+class FillerFields(Protocol):
+    """What a filler declares; see `segspec.layers.base.Filler`."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def min(self) -> float: ...
+    @property
+    def max(self) -> float: ...
+    @property
+    def mean(self) -> float: ...
+    @property
+    def std(self) -> float: ...
+    @property
+    def sparse(self) -> int: ...
+    @property
+    def variance_norm(self) -> str: ...
+
+
+def fill(filler: FillerFields, key: jax.Array, shape: tuple[int, ...], layout: Layout) -> jax.Array:
+    """A blob's initial values.
+
+    Args:
+        filler: the distribution and its numbers.
+        key: random key.
+        shape: as stored.
+        layout: how the stored axes relate to Caffe's, which fixes the number of inputs and outputs.
+
+    Returns:
+        float32 array of this shape.
+    """
+    match filler.type:
+        case "gaussian":
+            return _gaussian(filler, key, shape, layout)
+        case "uniform":
+            return jax.random.uniform(key, shape, jnp.float32, filler.min, filler.max)
+        case "msra":
+            return math.sqrt(2 / _fan(filler, shape, layout)) * jax.random.normal(key, shape, jnp.float32)
+        case "xavier":
+            bound = math.sqrt(3 / _fan(filler, shape, layout))
+            return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
+        case "bilinear":
+            return jnp.asarray(_bilinear(shape))
+        case "positive_unitball":
+            values = jax.random.uniform(key, shape, jnp.float32)
+            axes = (0,) if layout == "plain" and len(shape) == 1 else tuple(range(len(shape) - 1))
+            return values / jnp.sum(values, axes, keepdims=True)
+    return jnp.full(shape, filler.value, jnp.float32)
+
+
+def fans(shape: tuple[int, ...], layout: Layout) -> tuple[float, float]:
+    """Inputs of one output, and outputs of one input, as Caffe counts them: count / shape[0] and count / shape[1].
+
+    The shape on the right is Caffe's: (out, in, height, width) for a stored (height, width, in, out).
+    """
+    count = math.prod(shape)
+    if layout == "plain" or len(shape) < 2:
+        first = shape[0] if shape else 1
+        second = shape[1] if len(shape) > 1 else 1
+    else:
+        first, second = shape[-1], shape[-2]
+    return count / first, count / second
+
+
+def _fan(filler: FillerFields, shape: tuple[int, ...], layout: Layout) -> float:
+    inputs, outputs = fans(shape, layout)
+    by_norm = {"FAN_IN": inputs, "FAN_OUT": outputs, "AVERAGE": (inputs + outputs) / 2}
+    return by_norm[filler.variance_norm]
+
+
+def _gaussian(filler: FillerFields, key: jax.Array, shape: tuple[int, ...], layout: Layout) -> jax.Array:
+    """Normal values; with `sparse`, each kept with probability sparse / outputs, as Caffe does."""
+    values = filler.mean + filler.std * jax.random.normal(key, shape, jnp.float32)
+    if filler.sparse < 0:
+        return values
+    outputs = shape[0] if layout == "plain" else shape[-1]
+    kept = jax.random.bernoulli(jax.random.fold_in(key, 1), min(1.0, filler.sparse / outputs), shape)
+    return jnp.where(kept, values, 0.0)
+
+
+def _bilinear(shape: tuple[int, ...]) -> np.ndarray:
+    """The interpolation kernel in every channel pair: (1 - |y/f - c|)(1 - |x/f - c|).
+
+    f = ceil(k / 2) and c = (k - 1) / (2 f), k being the kernel's width. Source: BVLC Caffe, filler.hpp.
+    """
+    height, width = shape[:2]
+    factor = math.ceil(width / 2)
+    center = (width - 1) / (2 * factor)
+    rows, columns = (1 - np.abs(np.arange(length) / factor - center) for length in (height, width))
+    return np.broadcast_to(np.outer(rows, columns)[:, :, None, None], shape).astype(np.float32)

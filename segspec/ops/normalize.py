@@ -1,0 +1,121 @@
+"""Normalisation: over batches, over neighbouring channels, over a sample."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from segspec.ops.pooling import average_pool
+from segspec.ops.window import PoolWindow
+
+Moments = tuple[jax.Array, jax.Array]
+
+
+def channel_axes(x: jax.Array) -> tuple[int, tuple[int, ...]]:
+    """The axis of the channels, and all others: last for rank 4, Caffe's axis 1 otherwise."""
+    channel = x.ndim - 1 if x.ndim == 4 else min(1, x.ndim - 1)
+    return channel, tuple(axis for axis in range(x.ndim) if axis != channel)
+
+
+def per_channel(values: jax.Array, x: jax.Array) -> jax.Array:
+    """A vector of one value a channel, shaped to broadcast against x."""
+    channel, _ = channel_axes(x)
+    return values.reshape([-1 if axis == channel else 1 for axis in range(x.ndim)])
+
+
+def batch_moments(x: jax.Array) -> Moments:
+    """Mean and biased variance of each channel over batch and positions, in float32.
+
+    The variance is the mean of the squared deviations, which large means do not harm.
+    """
+    _, axes = channel_axes(x)
+    values = x.astype(jnp.float32)
+    mean = jnp.mean(values, axes)
+    return mean, jnp.mean(jnp.square(values - per_channel(mean, x)), axes)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def batch_normalize(x: jax.Array, scale: jax.Array, shift: jax.Array, eps: float) -> tuple[jax.Array, Moments]:
+    """scale (x - mean) / sqrt(variance + eps) + shift, with the batch's own mean and biased variance.
+
+    The backward pass keeps x and two vectors: with g = scale dy and n = (x - mean) / sqrt(variance + eps),
+    dx = (g - mean(g) - n mean(g n)) / sqrt(variance + eps), dscale = sum(dy n), dshift = sum(dy).
+
+    Args:
+        x: (batch, height, width, channels), or (batch, channels, ...).
+        scale, shift: (channels,), float32.
+        eps: added to the variance.
+
+    Returns:
+        The normalised x in its type, and (mean, variance), which pass no gradient.
+    """
+    return _batch_normalize_forward(x, scale, shift, eps)[0]
+
+
+_Residuals = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+
+
+def _batch_normalize_forward(
+    x: jax.Array, scale: jax.Array, shift: jax.Array, eps: float
+) -> tuple[tuple[jax.Array, Moments], _Residuals]:
+    mean, variance = batch_moments(x)
+    inverse = lax.rsqrt(variance + eps)
+    return (normalize_with(x, mean, inverse, scale, shift), (mean, variance)), (x, mean, inverse, scale)
+
+
+def _batch_normalize_backward(
+    eps: float, residuals: _Residuals, cotangents: tuple[jax.Array, Moments]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    x, mean, inverse, scale = residuals
+    channel, axes = channel_axes(x)
+    dy = cotangents[0].astype(jnp.float32)
+    normal = (x.astype(jnp.float32) - per_channel(mean, x)) * per_channel(inverse, x)
+    dshift = jnp.sum(dy, axes)
+    dscale = jnp.sum(dy * normal, axes)
+    count = x.size // x.shape[channel]
+    centred = dy - per_channel(dshift / count, x) - normal * per_channel(dscale / count, x)
+    return (centred * per_channel(scale * inverse, x)).astype(x.dtype), dscale, dshift
+
+
+batch_normalize.defvjp(_batch_normalize_forward, _batch_normalize_backward)
+
+
+def normalize_with(x: jax.Array, mean: jax.Array, inverse: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
+    """scale (x - mean) inverse + shift, a value a channel each, computed in float32 and returned in x's type."""
+    factor = scale * inverse
+    centred = x.astype(jnp.float32) - per_channel(mean, x)
+    return (centred * per_channel(factor, x) + per_channel(shift, x)).astype(x.dtype)
+
+
+def local_response_across(x: jax.Array, size: int, alpha: float, beta: float, k: float) -> jax.Array:
+    """x S^-beta with S = k + alpha / size * (sum of x^2 over `size` neighbouring channels); beyond the ends, zeros."""
+    channel, _ = channel_axes(x)
+    values = x.astype(jnp.float32)
+    reach = (size - 1) // 2
+    window = tuple(size if axis == channel else 1 for axis in range(x.ndim))
+    padding = [(reach, size - 1 - reach) if axis == channel else (0, 0) for axis in range(x.ndim)]
+    squares = lax.reduce_window(jnp.square(values), 0.0, lax.add, window, (1,) * x.ndim, padding)
+    return (values * (k + alpha / size * squares) ** -beta).astype(x.dtype)
+
+
+def local_response_within(x: jax.Array, size: int, alpha: float, beta: float) -> jax.Array:
+    """x (1 + alpha m)^-beta with m the mean of x^2 over a `size` by `size` window of the same channel."""
+    values = x.astype(jnp.float32)
+    reach = (size - 1) // 2
+    window = PoolWindow.over((x.shape[1], x.shape[2]), (size, size), (1, 1), (reach, reach))
+    return (values * (1 + alpha * average_pool(jnp.square(values), window)) ** -beta).astype(x.dtype)
+
+
+def mean_variance_normalize(x: jax.Array, *, variance: bool, across_channels: bool, eps: float) -> jax.Array:
+    """(x - mean) / (sqrt(var) + eps) over each sample, or over each channel of it; without the division on request."""
+    values = x.astype(jnp.float32)
+    channel, _ = channel_axes(x)
+    axes = tuple(axis for axis in range(1, x.ndim) if across_channels or axis != channel)
+    centred = values - jnp.mean(values, axes, keepdims=True)
+    if variance:
+        deviation = jnp.sqrt(jnp.mean(jnp.square(centred), axes, keepdims=True))
+        centred = centred / (deviation + eps)
+    return centred.astype(x.dtype)

@@ -1,0 +1,46 @@
+"""Average pooling with Caffe's rules for borders."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+from jax import lax
+
+from segspec.ops.window import PoolWindow
+
+
+def average_pool(x: jax.Array, window: PoolWindow) -> jax.Array:
+    """The mean of each window: its sum over the image, divided by its area in the padded image.
+
+    Padding counts as zeros; what reaches beyond the padding, by rounding up, does not count.
+
+    Args:
+        x: (batch, *window.input, channels).
+        window: the windows.
+
+    Returns:
+        (batch, *window.output, channels).
+    """
+    padding = [(0, 0)]
+    for axis in (0, 1):
+        end = (window.output[axis] - 1) * window.stride[axis] + window.kernel[axis]
+        padding.append((window.pad[axis], max(0, end - window.input[axis] - window.pad[axis])))
+    total = lax.reduce_window(
+        x,
+        np.zeros((), x.dtype),
+        lax.add,
+        (1, *window.kernel, 1),
+        (1, *window.stride, 1),
+        (*padding, (0, 0)),
+    )
+    return total / _areas(window)[None, :, :, None].astype(x.dtype)
+
+
+def _areas(window: PoolWindow) -> np.ndarray:
+    """(height, width): pixels of each window within the padded image."""
+    along = []
+    for axis in (0, 1):
+        start = np.arange(window.output[axis]) * window.stride[axis] - window.pad[axis]
+        end = np.minimum(start + window.kernel[axis], window.input[axis] + window.pad[axis])
+        along.append(end - start)
+    return np.asarray(np.outer(*along), np.float32)

@@ -1,0 +1,48 @@
+"""Reading a solver file, and writing one back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from segspec.errors import Source, SpecError
+from segspec.schema.read import read_model
+from segspec.spec.override import apply_overrides
+from segspec.spec.solver import Solver
+from segspec.syntax.tree import Mapping, Problems, describe, read_source
+from segspec.syntax.write import flow
+from segspec.syntax.yaml import parse_yaml
+
+
+def load_solver(path: Path, overrides: Sequence[str] = ()) -> Solver:
+    """Reads a solver file.
+
+    Args:
+        path: the file.
+        overrides: `KEY=VALUE` texts, a key being a field of the solver.
+
+    Raises:
+        SpecError: with every mistake that was found.
+    """
+    return read_solver(read_source(path), overrides)
+
+
+def read_solver(source: Source, overrides: Sequence[str] = ()) -> Solver:
+    """Reads a solver from its text."""
+    problems = Problems()
+    root = parse_yaml(source)
+    if not isinstance(root, Mapping):
+        raise SpecError(f"a solver is a mapping of fields, got {describe(root)}", place=source.name)
+    root = apply_overrides(root, overrides, tuple(Solver.model_fields), problems)
+    solver = read_model(Solver, root, problems, "the solver")
+    problems.raise_any()
+    assert solver is not None
+    return solver
+
+
+def solver_text(solver: Solver) -> str:
+    """The solver as YAML, one field a line, defaults included."""
+    fields = solver.model_dump(exclude_none=True)
+    if not solver.stepvalue:
+        del fields["stepvalue"]
+    return "".join(f"{name}: {flow(value)}\n" for name, value in fields.items())

@@ -1,0 +1,117 @@
+"""`segspec train`, put together: what is read, checked and built before the first iteration, and what is restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from segspec.data.sources import ImageSource, open_source
+from segspec.errors import SpecError
+from segspec.graph.build import build, image_inputs
+from segspec.graph.graph import Graph
+from segspec.layers.data import DataLayer
+from segspec.net import Tree
+from segspec.spec.netspec import NetSpec
+from segspec.spec.solver import Solver
+from segspec.train.feed import require_labels
+
+
+class Score(Protocol):
+    """What a test pass tells the trainer."""
+
+    @property
+    def loss(self) -> float: ...
+
+    @property
+    def miou(self) -> float: ...
+
+    @property
+    def accuracy(self) -> float: ...
+
+
+Validator = Callable[[Tree, Tree], Score]
+MakeValidator = Callable[[NetSpec, ImageSource, str], Validator]
+"""From a net, its test images and the precision to a function of parameters and state."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training is made of, before any array exists.
+
+    Attributes:
+        spec: the net, with every number settled.
+        solver: how it is trained.
+        graph: the net in phase TRAIN at the size of its images.
+        train: the training images.
+        test: the test images, or None.
+    """
+
+    spec: NetSpec
+    solver: Solver
+    graph: Graph
+    train: ImageSource
+    test: ImageSource | None
+
+    @property
+    def data(self) -> DataLayer:
+        """The declaration of the training images."""
+        return self.spec.data["train"]
+
+
+def make_plan(spec: NetSpec, solver: Solver, folder: Path) -> Plan:
+    """Opens the images, settles what depends on them, and builds the net.
+
+    Args:
+        spec: the net.
+        solver: how it is trained.
+        folder: what relative paths of the data are relative to.
+
+    Raises:
+        SpecError: the net cannot be trained, or its shapes do not fit its images.
+        DataError: the images cannot be used.
+    """
+    place = spec.source.name
+    if "train" not in spec.data:
+        hint = "add 'data: {train: {type: DenseImageData, source: train.txt}}'"
+        raise SpecError("the spec names no training images", place=place, hint=hint)
+    if not any(layer.layer.role == "loss" for layer in spec.layers):
+        raise SpecError("the net has no loss to train with", place=place, hint="end it with SoftmaxWithLoss")
+    sources = {phase: open_source(layer, spec.classes, folder) for phase, layer in spec.data.items()}
+    for phase, source in sources.items():
+        require_labels(source, {"train": "training"}.get(phase, phase))
+    graph = training_graph(spec, sources["train"])
+    return Plan(spec, solver, graph, sources["train"], sources.get("test"))
+
+
+def training_graph(spec: NetSpec, source: ImageSource) -> Graph:
+    """The net in phase TRAIN for batches of a source's images."""
+    layer = spec.data["train"]
+    graph = build(spec, "TRAIN", image_inputs(layer.batch_size, *source.size, layer.channels))
+    _refuse_other_class_count(spec, graph)
+    return graph
+
+
+def _refuse_other_class_count(spec: NetSpec, graph: Graph) -> None:
+    """A score with more or fewer channels than classes would train, and predict nonsense."""
+    if spec.classes is None or graph.prediction is None:
+        return
+    channels = graph.blobs[graph.prediction].shape[-1]
+    if channels != spec.classes.count:
+        raise SpecError(
+            f"'{graph.prediction}' has {channels} channels for {spec.classes.count} classes",
+            place=spec.source.name,
+            hint="write num_output: $classes",
+        )
+
+
+def with_class_weights(spec: NetSpec, weights: Callable[[str], tuple[float, ...]]) -> NetSpec:
+    """The net with every rule for class weights, such as `median_frequency`, replaced by its numbers."""
+    layers = []
+    for layer in spec.layers:
+        rule = getattr(layer.layer, "class_weights", None)
+        if isinstance(rule, str):
+            layer = replace(layer, layer=layer.layer.model_copy(update={"class_weights": weights(rule)}))
+        layers.append(layer)
+    return spec.with_layers(tuple(layers))
