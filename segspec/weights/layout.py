@@ -1,0 +1,106 @@
+"""How arrays of Caffe lie beside ours: axes of weights and blobs, and the sums of BatchNorm.
+
+Caffe keeps images (batch, channels, height, width) and filters (out, in, height, width); here they are
+(batch, height, width, channels) and (height, width, in, out). No value changes, only its place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from segspec.errors import WeightsError
+from segspec.layers.base import ParamSpec
+
+Array = npt.NDArray[np.float32]
+
+_TO_STORED = {"filter": (2, 3, 1, 0), "matrix": (1, 0)}
+_TO_CAFFE = {"filter": (3, 2, 0, 1), "matrix": (1, 0)}
+
+
+def caffe_shape(spec: ParamSpec) -> tuple[int, ...]:
+    """The shape that Caffe gives a learned blob."""
+    return spec.caffe_shape or _permuted(spec)
+
+
+def to_stored(spec: ParamSpec, array: npt.ArrayLike, layer: str, blob: str) -> Array:
+    """A learned blob of Caffe as the net stores it.
+
+    Args:
+        spec: the blob's declaration.
+        array: as Caffe shapes it; leading axes of length 1, as old files have them, may be there or not.
+        layer, blob: its names, for the message.
+
+    Returns:
+        A float32 array of the stored shape.
+
+    Raises:
+        WeightsError: when the array has another shape than the blob.
+    """
+    found = np.asarray(array, np.float32)
+    expected = caffe_shape(spec)
+    if _without_leading_ones(found.shape) != _without_leading_ones(expected):
+        message = f"layer '{layer}', blob '{blob}': the net has {_shown(expected)}, the file {_shown(found.shape)}"
+        raise WeightsError(message, hint=_hint(found.size, expected))
+    ordered = found.reshape(_permuted(spec))
+    axes = _TO_STORED.get(spec.layout)
+    return np.ascontiguousarray(ordered if axes is None else ordered.transpose(axes)).reshape(spec.shape)
+
+
+def to_caffe(spec: ParamSpec, array: npt.ArrayLike) -> Array:
+    """A learned blob as Caffe shapes it, in float32: the inverse of `to_stored`."""
+    stored = np.asarray(array, np.float32)
+    axes = _TO_CAFFE.get(spec.layout)
+    return np.ascontiguousarray(stored if axes is None else stored.transpose(axes)).reshape(caffe_shape(spec))
+
+
+def blob_to_stored(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """A blob of rank 4 from (batch, channels, height, width) to (batch, height, width, channels); others unchanged."""
+    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
+
+
+def blob_to_caffe(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """A blob of rank 4 from (batch, height, width, channels) to (batch, channels, height, width); others unchanged."""
+    return array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
+
+
+def running_from_caffe(mean_sum: npt.ArrayLike, variance_sum: npt.ArrayLike, factor: npt.ArrayLike) -> dict[str, Array]:
+    """The state of a BatchNorm from Caffe's three blobs, which hold sums and the factor that they are divided by.
+
+    A factor of 0 means that nothing was summed yet; the averages are then 0, as in Caffe.
+    """
+    divisor = np.asarray(factor, np.float32).reshape(())
+    scale = np.float32(0) if divisor == 0 else np.float32(1) / divisor
+    mean, variance = (np.asarray(blob, np.float32).ravel() * scale for blob in (mean_sum, variance_sum))
+    return {"mean": mean, "variance": variance, "factor": divisor}
+
+
+def running_to_caffe(state: Mapping[str, npt.ArrayLike]) -> tuple[Array, Array, Array]:
+    """Caffe's three blobs of a BatchNorm, (C), (C) and (1), from its state: the inverse of `running_from_caffe`."""
+    factor = np.asarray(state["factor"], np.float32).reshape(1)
+    mean, variance = (np.asarray(state[name], np.float32) * factor for name in ("mean", "variance"))
+    return mean, variance, factor
+
+
+def _permuted(spec: ParamSpec) -> tuple[int, ...]:
+    """The stored shape with its axes in Caffe's order."""
+    axes = _TO_CAFFE.get(spec.layout)
+    return spec.shape if axes is None else tuple(spec.shape[axis] for axis in axes)
+
+
+def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    first = next((index for index, size in enumerate(shape) if size != 1), len(shape))
+    return shape[first:]
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a single number"
+
+
+def _hint(size: int, expected: tuple[int, ...]) -> str:
+    if size == math.prod(expected):
+        return "as many numbers in another shape: is this the prototxt that the file was trained with?"
+    return "leave the layer at its initial values, or give the net the size it was trained with"
