@@ -70,6 +70,12 @@ def read_log(path: Path) -> list[Record]:
         raise _unusable(path, error) from error
 
 
+def finite_or_null(value: Any) -> Any:
+    """A number as JSON knows it: scalars of arrays become numbers, and what is not finite becomes null."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _repair(path: Path, first: int) -> None:
     """Leaves only whole records from before iteration `first`; a log that has only those is not touched."""
     content = path.read_bytes() if path.exists() else b""
@@ -97,13 +103,7 @@ def _records(content: bytes) -> list[tuple[bytes, Record]]:
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
-    return (json.dumps({key: _plain(value) for key, value in record.items()}, allow_nan=False) + "\n").encode()
-
-
-def _plain(value: Any) -> Any:
-    """A number as JSON knows it: scalars of arrays become numbers, and what is not finite becomes null."""
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return (json.dumps({key: finite_or_null(value) for key, value in record.items()}, allow_nan=False) + "\n").encode()
 
 
 def _unusable(path: Path, error: OSError) -> RunError:

@@ -1,0 +1,281 @@
+"""Snapshots of a training: complete or absent, checked when read, the newest few and the best kept.
+
+A snapshot is a folder named after its iteration. It holds one safetensors file for each tree, `meta.json`, and
+`manifest.json` with the SHA-256 of the others. All are written and flushed to the disk under a temporary name, then the
+folder is renamed: a trainer that is killed, or a machine that loses power, leaves the earlier snapshots as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from segspec.errors import Diagnostic, RunError
+from segspec.train import arrays
+from segspec.train.log import finite_or_null
+from segspec.train.runfolder import RunFolder
+
+Trees = Mapping[str, Any]
+"""Trees of arrays by name: `params`, `state`, `optimizer`."""
+
+_META, _MANIFEST = "meta.json", "manifest.json"
+_WRITING, _REMOVING = ".writing-", ".removing-"
+
+
+class Snapshot(NamedTuple):
+    """A snapshot that was read.
+
+    Attributes:
+        iteration: updates made before it; training goes on with this iteration.
+        path: its folder.
+        trees: as asked for.
+        meta: what was saved beside them.
+        damaged: a warning for each newer snapshot that could not be used.
+    """
+
+    iteration: int
+    path: Path
+    trees: dict[str, Any]
+    meta: dict[str, Any]
+    damaged: tuple[Diagnostic, ...] = ()
+
+
+class _Damaged(Exception):
+    """A snapshot is not what was written; the message says where it differs."""
+
+
+def save_snapshot(run: RunFolder, iteration: int, trees: Trees, meta: Mapping[str, Any], *, keep: int) -> Path:
+    """Writes a snapshot, then removes old ones.
+
+    An intact snapshot of the same iteration is left as it is: the same iteration of the same run is the same state.
+
+    Args:
+        run: a run folder whose lock is held.
+        iteration: updates made so far.
+        trees: nested dicts, tuples and named tuples of arrays.
+        meta: what JSON can say; `metrics` with `miou` or `loss` decides which snapshot is the best.
+        keep: how many of the newest are kept, the best one besides.
+
+    Returns:
+        The folder of the snapshot.
+
+    Raises:
+        RunError: a number is not finite, or the disk fails; earlier snapshots are as they were.
+    """
+    target = run.snapshots / f"{iteration:09d}"
+    flat = {name: arrays.flatten(tree) for name, tree in trees.items()}
+    _refuse_non_finite(iteration, flat)
+    try:
+        if not _is_intact(target):
+            _write_snapshot(run, target, flat, _meta_text(iteration, meta))
+    except OSError as error:
+        message = f"cannot write the snapshot of iteration {iteration}: {error.strerror or error}"
+        raise RunError(message, hint="earlier snapshots are as they were", place=str(run.snapshots)) from error
+    _remove_old(run, keep)
+    return target
+
+
+def load_newest(run: RunFolder, like: Trees) -> Snapshot:
+    """The newest snapshot that is what was written.
+
+    Args:
+        run: a run folder.
+        like: the trees to read, with arrays (or shapes and types of arrays) in place of the ones in the file; arrays
+            come back on the devices where these are.
+
+    Raises:
+        RunError: there is none, all are damaged, or it is of another net or solver.
+    """
+    damaged: list[Diagnostic] = []
+    for path in reversed(list_snapshots(run)):
+        try:
+            return _read_snapshot(path, like)._replace(damaged=tuple(damaged))
+        except _Damaged as fault:
+            damaged.append(Diagnostic(f"damaged snapshot passed over: {fault}", place=str(path), severity="warning"))
+    if damaged:
+        faults = [Diagnostic(each.message, place=each.place) for each in damaged]
+        raise RunError([*faults, Diagnostic("every snapshot of this run is damaged", place=str(run.path))])
+    raise RunError("the run has no snapshot yet", hint="train it again from the start", place=str(run.path))
+
+
+def load_snapshot(path: Path, like: Trees) -> Snapshot:
+    """One snapshot by its folder; `like` as in `load_newest`.
+
+    Raises:
+        RunError: it is damaged, or of another net or solver.
+    """
+    try:
+        return _read_snapshot(path, like)
+    except _Damaged as fault:
+        raise RunError(f"damaged snapshot: {fault}", place=str(path)) from None
+
+
+def list_snapshots(run: RunFolder) -> list[Path]:
+    """The folders of the snapshots, oldest first; they are not checked."""
+    found = run.snapshots.iterdir() if run.snapshots.is_dir() else ()
+    return sorted((path for path in found if re.fullmatch(r"\d{9,}", path.name)), key=lambda path: int(path.name))
+
+
+def best_snapshot(run: RunFolder) -> Path | None:
+    """The snapshot with the greatest mIoU, else the least loss; None where no snapshot says either."""
+    merits = [(merit, path) for path in list_snapshots(run) if (merit := _merit(path)) is not None]
+    return max(merits)[1] if merits else None
+
+
+def remove_unfinished(run: RunFolder) -> None:
+    """Removes what a killed trainer left half written or half removed. The lock of the run must be held."""
+    for start in (_WRITING, _REMOVING):
+        for path in run.snapshots.glob(f"{start}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def snapshot_bytes(trees: Trees) -> int:
+    """About how much disk a snapshot of these trees takes."""
+    return sum(array.nbytes for tree in trees.values() for array in arrays.flatten(tree).values())
+
+
+def _write_snapshot(run: RunFolder, target: Path, flat: Mapping[str, arrays.Flat], meta: bytes) -> None:
+    temporary = target.with_name(_WRITING + target.name)
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        _make_folder(run)
+        os.mkdir(temporary)
+        sums = {
+            f"{name}.safetensors": _write(temporary / f"{name}.safetensors", arrays.encode(flat[name])) for name in flat
+        }
+        sums[_META] = _write(temporary / _META, [meta])
+        _write(temporary / _MANIFEST, [json.dumps({"sha256": sums}, indent=1).encode()])
+        _flush_to_disk(temporary)
+        if target.exists():
+            os.rename(target, target.with_name(_REMOVING + target.name))
+        os.rename(temporary, target)
+        _flush_to_disk(run.snapshots)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _make_folder(run: RunFolder) -> None:
+    """Makes the folder of the snapshots, and has the disk know it together with what a resumed training reads."""
+    if run.snapshots.is_dir():
+        return
+    os.mkdir(run.snapshots)
+    for path in (run.spec, run.solver, run.path, run.path.absolute().parent):
+        if path.exists():
+            _flush_to_disk(path)
+
+
+def _write(path: Path, chunks: Iterable[bytes | memoryview]) -> str:
+    """Writes a file through to the disk; returns the SHA-256 of what it holds."""
+    digest = hashlib.sha256()
+    with open(path, "xb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+            digest.update(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _flush_to_disk(path: Path) -> None:
+    """Has the disk know a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _meta_text(iteration: int, meta: Mapping[str, Any]) -> bytes:
+    metrics = {name: finite_or_null(value) for name, value in meta.get("metrics", {}).items()}
+    return json.dumps({**meta, "iteration": iteration, "metrics": metrics}, indent=1, allow_nan=False).encode()
+
+
+def _refuse_non_finite(iteration: int, flat: Mapping[str, arrays.Flat]) -> None:
+    for tree, leaves in flat.items():
+        for name, array in leaves.items():
+            if not arrays.is_finite(array):
+                raise RunError(f"no snapshot of iteration {iteration}: {tree} '{name}' holds NaN or Inf")
+
+
+def _read_snapshot(path: Path, like: Trees) -> Snapshot:
+    sums = _read_sums(path)
+    meta: dict[str, Any] = json.loads(_read_checked(path, _META, sums))
+    trees = {}
+    for name, tree in like.items():
+        flat = arrays.decode(_read_checked(path, f"{name}.safetensors", sums))
+        try:
+            trees[name] = arrays.unflatten(flat, tree)
+        except arrays.MisfitError as misfit:
+            hint = "resume with the net and solver that the run was started with"
+            raise RunError(f"the snapshot is of another net or solver: {misfit}", hint=hint, place=str(path)) from None
+    return Snapshot(int(meta["iteration"]), path, trees, meta)
+
+
+def _read_sums(path: Path) -> dict[str, str]:
+    """The checksums by file name."""
+    try:
+        sums = json.loads((path / _MANIFEST).read_bytes())["sha256"]
+    except OSError as error:
+        raise _Damaged(f"{_MANIFEST}: {error.strerror}") from None
+    except (ValueError, LookupError, TypeError):
+        raise _Damaged(f"{_MANIFEST} cannot be read") from None
+    if not isinstance(sums, dict) or _META not in sums:
+        raise _Damaged(f"{_MANIFEST} cannot be read")
+    return sums
+
+
+def _read_checked(path: Path, name: str, sums: Mapping[str, str]) -> bytes:
+    """The content of a file whose checksum is right."""
+    try:
+        content = (path / name).read_bytes()
+    except OSError as error:
+        raise _Damaged(f"{name}: {error.strerror}") from None
+    if hashlib.sha256(content).hexdigest() != sums.get(name):
+        raise _Damaged(f"{name} is not what was written (its SHA-256 differs)")
+    return content
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether a folder is a snapshot with every file as it was written."""
+    try:
+        sums = _read_sums(path)
+        for name in sums:
+            _read_checked(path, name, sums)
+    except _Damaged:
+        return False
+    return True
+
+
+def _merit(path: Path) -> tuple[int, float] | None:
+    """How good a snapshot is: a mean IoU outranks every loss. None where it cannot be told."""
+    try:
+        metrics = json.loads(_read_checked(path, _META, _read_sums(path)))["metrics"]
+    except _Damaged:
+        return None
+    for rank, name, sign in ((1, "miou", 1), (0, "loss", -1)):
+        value = metrics.get(name)
+        if isinstance(value, int | float) and math.isfinite(value):
+            return rank, sign * float(value)
+    return None
+
+
+def _remove_old(run: RunFolder, keep: int) -> None:
+    """Removes all but the newest and the best; what cannot be removed now is removed at the next start."""
+    kept = {*list_snapshots(run)[-keep:], best_snapshot(run)}
+    for path in list_snapshots(run):
+        if path not in kept:
+            removing = path.with_name(_REMOVING + path.name)
+            shutil.rmtree(removing, ignore_errors=True)
+            with suppress(OSError):
+                os.rename(path, removing)
+    for path in run.snapshots.glob(f"{_REMOVING}*"):
+        shutil.rmtree(path, ignore_errors=True)
