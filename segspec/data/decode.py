@@ -21,6 +21,7 @@ from segspec.errors import DataError
 
 MAX_PIXELS = 2**26
 MAX_BYTES = 2**30
+_AGAIN = "copy or export it again"
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 
 
@@ -47,7 +48,7 @@ def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except cv2.error:
         image = None
-    if image is None or _is_cut(data):
+    if image is None:
         raise DataError(_why_undecodable(data), place=str(path), hint="save it again as an 8-bit PNG or JPEG")
     return image.reshape(image.shape[0], image.shape[1], channels)
 
@@ -71,7 +72,7 @@ def read_file(path: str | Path) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"cannot be read: {reason}", place=place, hint="check the path, links and rights") from None
     if not data:
-        raise DataError("is an empty file", place=place, hint="copy or export it again")
+        raise DataError("is an empty file", place=place, hint=_AGAIN)
     return data
 
 
@@ -86,9 +87,11 @@ def open_picture(path: str | Path, data: bytes) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(path, f"more than {MAX_PIXELS}") from None
     except (OSError, ValueError, SyntaxError, IndexError, KeyError, TypeError, EOFError) as error:
-        raise DataError(f"damaged picture: {error}", place=str(path), hint="copy or export it again") from None
+        raise DataError(f"damaged picture: {error}", place=str(path), hint=_AGAIN) from None
     if picture.width * picture.height > MAX_PIXELS:
         raise _too_large(path, f"{picture.width} x {picture.height}")
+    if _is_cut(data):
+        raise DataError(f"damaged picture: the {picture.format} ends too early", place=str(path), hint=_AGAIN)
     return picture
 
 
@@ -98,7 +101,7 @@ def load_pixels(path: str | Path, picture: Image.Image) -> Image.Image:
         picture.load()
         return ImageOps.exif_transpose(picture)
     except Exception as error:  # Pillow's decoders raise whatever their format's parser raises.
-        raise DataError(f"damaged picture: {error}", place=str(path), hint="copy or export it again") from None
+        raise DataError(f"damaged picture: {error}", place=str(path), hint=_AGAIN) from None
 
 
 def _too_large(path: str | Path, size: str) -> DataError:
@@ -125,15 +128,17 @@ def _what_it_is(data: bytes) -> tuple[str, str]:
     if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
         return "is a HEIC picture, which cannot be decoded here", "export it as JPEG or PNG"
     if not any(data):
-        return "holds only zero bytes", "copy or export it again"
+        return "holds only zero bytes", _AGAIN
     if data.startswith(_SIGNATURES):
         return "damaged picture, or a kind that cannot be decoded here", "copy it again, or save it as an 8-bit PNG"
     return "is not a picture that can be decoded", "save it as PNG or JPEG"
 
 
 def _is_cut(data: bytes) -> bool:
-    """Whether a JPEG ends before its end marker; older OpenCV fills the missing part with grey and says nothing."""
-    return data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    """Whether a JPEG or PNG lacks its end marker. Some decoders fill in what is missing and say nothing."""
+    if data.startswith(b"\xff\xd8"):
+        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    return data.startswith(b"\x89PNG") and data.rfind(b"IEND") < 0
 
 
 def _why_undecodable(data: bytes) -> str:
@@ -143,7 +148,7 @@ def _why_undecodable(data: bytes) -> str:
             picture.load()
     except Exception as error:  # Pillow's decoders raise whatever their format's parser raises.
         return f"damaged picture: {error}"
-    return f"damaged picture: {kind} without an end marker" if _is_cut(data) else f"cannot decode a {kind}"
+    return f"cannot decode a {kind}"
 
 
 @cache

@@ -25,7 +25,7 @@ from segspec.errors import DataError
 
 __all__ = ["Batch", "Loader", "Sample", "evaluation_batches", "training_batches"]
 
-JOIN_SECONDS = 2.0
+JOIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class Loader(Iterator[Batch]):
             return task.future.result(self._timeout)
         except TimeoutError:
             if task.future.done():
-                raise
+                return task.future.result()
             raise self._hung(task) from None
 
     def _hung(self, task: _Task) -> DataError:

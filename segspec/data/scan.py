@@ -139,7 +139,8 @@ class _Book:
         entries: dict[str, list[list[int]]] = {}
         with suppress(OSError, ValueError):
             read = json.loads(path.read_text("utf-8"))
-            entries = {name: entry for name, entry in read.items() if _well_formed(entry, table.count + 1)}
+            if isinstance(read, dict):
+                entries = {name: entry for name, entry in read.items() if _well_formed(entry, table.count + 1)}
         return cls(path, source, entries)
 
     def known(self, index: int, images: bool) -> list[int] | None:
