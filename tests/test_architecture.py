@@ -36,7 +36,6 @@ RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 LIBRARIES = {
     "flax": {"flax_module"},
     "optax": {"train"},
-    "orbax": {"train"},
     "safetensors": {"weights", "train"},
     "cv2": {"data", "evaluate"},
     "PIL": {"data", "evaluate", "train"},

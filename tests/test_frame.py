@@ -75,6 +75,13 @@ def test_locks_agree_on_versions(name: str) -> None:
     }
 
 
+def test_every_dependency_is_used() -> None:
+    names = {"opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "segspec").rglob("*.py"))
+    for name in (Requirement(text).name for text in PROJECT["dependencies"]):
+        assert re.search(rf"^\s*(import|from) {names.get(name, name)}\b", code, re.MULTILINE), name
+
+
 def test_the_changelog_begins_with_the_version() -> None:
     released = re.findall(r"^## \[(\d\S*)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert released[0] == PROJECT["version"]
