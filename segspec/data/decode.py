@@ -86,7 +86,7 @@ def open_picture(path: str | Path, data: bytes) -> Image.Image:
         raise DataError(message, place=str(path), hint=hint) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(path, f"more than {MAX_PIXELS}") from None
-    except (OSError, ValueError, SyntaxError, IndexError, KeyError, TypeError, EOFError) as error:
+    except Exception as error:  # Pillow's readers raise whatever their format's parser raises.
         raise DataError(f"damaged picture: {error}", place=str(path), hint=_AGAIN) from None
     if picture.width * picture.height > MAX_PIXELS:
         raise _too_large(path, f"{picture.width} x {picture.height}")
@@ -155,4 +155,5 @@ def _why_undecodable(data: bytes) -> str:
 def _quieten_libraries() -> None:
     """Leaves it to our errors, once each, to say what OpenCV and Pillow would also write to standard error."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     warnings.filterwarnings("error", category=Image.DecompressionBombWarning)

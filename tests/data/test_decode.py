@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,8 +145,6 @@ def bomb() -> bytes:
     """A small PNG whose header claims 60000 x 60000 pixels."""
     data = encoded(rgb(), "PNG")
     header = b"IHDR" + (60000).to_bytes(4, "big") * 2 + data[24:29]
-    import zlib
-
     return data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:]
 
 
@@ -238,3 +237,20 @@ def test_large_files_and_pictures_are_refused_before_they_are_decoded(
     monkeypatch.setattr(decode, "MAX_BYTES", 10)
     with pytest.raises(DataError, match="too large a file"):
         read_image(path)
+
+
+def test_damage_anywhere_is_an_error_or_a_picture_and_nothing_else(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "damaged"
+    whole = [encoded(rgb(), kind) for kind in ("PNG", "JPEG", "BMP", "GIF", "PPM", "WEBP")]
+    refused = 0
+    for number in range(240):
+        data = bytearray(whole[number % len(whole)])
+        start = int(rng.integers(len(data)))
+        data[start : start + int(rng.integers(1, 9))] = rng.bytes(int(rng.integers(9)))
+        path.write_bytes(data)
+        try:
+            read_image(path)
+        except DataError:
+            refused += 1
+    assert 60 < refused < 240

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,9 +36,6 @@ def palette(values: np.ndarray, colors: list[int]) -> Image.Image:
 
 def few_bits(depth: int) -> bytes:
     """A grey PNG of 2 or 4 bits a pixel, which Pillow cannot write."""
-    import struct
-    import zlib
-
     values = np.where(VALUES == 255, 1, VALUES)
     per_byte = 8 // depth
     rows = b""

