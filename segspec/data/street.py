@@ -29,6 +29,7 @@ from segspec.data.street_things import (
 KERB, HOUSES = 4.2, 7.6
 NEAR, FAR = 1.2, 400.0
 WINDOWS_UNTIL = 45.0
+FORECOURT: Color = (112, 126, 124)
 WALLS: tuple[Color, ...] = (
     (110, 130, 165),
     (70, 85, 140),
@@ -58,6 +59,7 @@ def draw_street(rng: np.random.Generator, height: int, width: int) -> tuple[np.n
         and 11 for void.
     """
     canvas = _sky(rng, height * OVERSAMPLING, width * OVERSAMPLING)
+    _strip(canvas, -80.0, 80.0, FORECOURT, PAVEMENT)
     for side in (-1.0, 1.0):
         _houses(canvas, rng, side)
     _ground(canvas, rng)
