@@ -59,7 +59,7 @@ def unflatten(flat: Flat, like: Any) -> Any:
     places, structure = jax.tree_util.tree_flatten_with_path(like)
     names = [_name(path) for path, _ in places]
     for name in sorted(set(names) ^ set(flat)):
-        raise MisfitError(f"'{name}' is {'missing' if name in names else 'not expected'}")
+        raise MisfitError(f"'{place_of(name)}' is {'missing' if name in names else 'not expected'}")
     leaves = [_place(name, flat[name], leaf) for name, (_, leaf) in zip(names, places, strict=True)]
     return jax.tree_util.tree_unflatten(structure, leaves)
 
@@ -92,6 +92,11 @@ def is_finite(array: npt.NDArray[Any]) -> bool:
     return not jnp.issubdtype(array.dtype, jnp.inexact) or bool(np.isfinite(array).all())
 
 
+def place_of(name: str) -> str:
+    """A name as people write it in messages, with every `/` as it was."""
+    return name.replace("%2F", "/").replace("%25", "%")
+
+
 def _name(path: tuple[Any, ...]) -> str:
     return "/".join(str(_key(part)).replace("%", "%25").replace("/", "%2F") for part in path)
 
@@ -111,7 +116,7 @@ def _place(name: str, array: npt.NDArray[Any], like: Any) -> Any:
     """An array where the one it replaces is."""
     if (array.shape, array.dtype) != (like.shape, like.dtype):
         found, expected = (f"{each.dtype} {'x'.join(map(str, each.shape)) or 'scalar'}" for each in (array, like))
-        raise MisfitError(f"'{name}' is {found} instead of {expected}")
+        raise MisfitError(f"'{place_of(name)}' is {found} instead of {expected}")
     if isinstance(like, np.ndarray | np.generic):
         return array
     sharding = like.sharding if isinstance(like, jax.Array) and like.committed else None

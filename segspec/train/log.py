@@ -19,21 +19,21 @@ Record = dict[str, Any]
 class Log:
     """Appends records to a log file, each handed to the system before `append` returns; a context manager.
 
-    Opening repairs what a killed trainer left: lines that are no records are removed, as are the records of iteration
-    `first` and later, which a resumed training is about to write again.
+    Opening repairs what a killed trainer left: lines that are no records are removed, as are the records of iterations
+    after `done`, which a resumed training is about to write again.
 
     Args:
         path: the log file, made when it is missing.
-        first: the iteration that training starts or resumes from.
+        done: iterations made when training starts or resumes; a record's `iteration` counts the same way.
 
     Raises:
         RunError: the file cannot be read or written.
     """
 
-    def __init__(self, path: Path, first: int = 0):
+    def __init__(self, path: Path, done: int = 0):
         self.path = path
         try:
-            _repair(path, first)
+            _repair(path, done)
             self._file = FileIO(path, "a")
         except OSError as error:
             raise _unusable(path, error) from error
@@ -76,10 +76,10 @@ def finite_or_null(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _repair(path: Path, first: int) -> None:
-    """Leaves only whole records from before iteration `first`; a log that has only those is not touched."""
+def _repair(path: Path, done: int) -> None:
+    """Leaves only whole records of iterations up to `done`; a log that has only those is not touched."""
     content = path.read_bytes() if path.exists() else b""
-    good = b"".join(line for line, record in _records(content) if record["iteration"] < first)
+    good = b"".join(line for line, record in _records(content) if record["iteration"] <= done)
     if good == content[: len(good)]:
         with open(path, "ab") as file:
             file.truncate(len(good))

@@ -203,7 +203,9 @@ def _refuse_non_finite(iteration: int, flat: Mapping[str, arrays.Flat]) -> None:
     for tree, leaves in flat.items():
         for name, array in leaves.items():
             if not arrays.is_finite(array):
-                raise RunError(f"no snapshot of iteration {iteration}: {tree} '{name}' holds NaN or Inf")
+                raise RunError(
+                    f"no snapshot of iteration {iteration}: {tree} '{arrays.place_of(name)}' holds NaN or Inf"
+                )
 
 
 def _read_snapshot(path: Path, like: Trees) -> Snapshot:

@@ -11,8 +11,8 @@ from segspec.errors import RunError
 from segspec.train.log import Log, read_log
 
 
-def write(path: Path, *iterations: int, first: int = 0) -> None:
-    with Log(path, first) as log:
+def write(path: Path, *iterations: int, done: int = 0) -> None:
+    with Log(path, done) as log:
         for iteration in iterations:
             log.append({"iteration": iteration, "loss": 1.5})
 
@@ -32,9 +32,9 @@ def test_what_is_not_finite_stays_json(tmp_path: Path) -> None:
 
 def test_resuming_drops_what_will_be_written_again(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    write(path, 0, 10, 20, 30)
-    write(path, 20, 30, first=20)
-    assert [record["iteration"] for record in read_log(path)] == [0, 10, 20, 30]
+    write(path, 0, 10, 20, 25, 30)
+    write(path, 30, 40, done=20)
+    assert [record["iteration"] for record in read_log(path)] == [0, 10, 20, 30, 40]
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_a_torn_last_line_is_passed_over_and_then_removed(tmp_path: Path, torn: 
     whole = path.read_bytes()
     path.write_bytes(whole + torn)
     assert [record["iteration"] for record in read_log(path)] == [0, 10]
-    write(path, first=40)
+    write(path, done=40)
     assert path.read_bytes() == whole
-    write(path, 40, first=40)
+    write(path, 40, done=40)
     assert [record["iteration"] for record in read_log(path)] == [0, 10, 40]
 
 
@@ -57,7 +57,7 @@ def test_a_damaged_line_in_the_middle_does_not_take_the_others_with_it(tmp_path:
     write(path, 0, 10, 20)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + b"\0\0\n" + lines[2])
-    write(path, first=40)
+    write(path, done=40)
     assert path.read_bytes() == lines[0] + lines[2]
     assert [file.name for file in tmp_path.iterdir()] == ["log.jsonl"]
 
