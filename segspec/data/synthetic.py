@@ -68,15 +68,49 @@ def draw(layer: SyntheticSquares | SyntheticStreet, index: int) -> tuple[np.ndar
 def synthetic_layer(
     kind: str, *, height: int | None = None, width: int | None = None, seed: int = 0
 ) -> SyntheticSquares | SyntheticStreet:
-    """The layer of a kind, `squares` or `street`, at this size. Raises UsageError for another kind."""
+    """The layer of a kind, `squares` or `street`, at this size.
+
+    Raises:
+        UsageError: there is no such kind, or the size or the seed is out of range.
+    """
     if kind not in KINDS:
         hint = did_you_mean(kind, KINDS) or f"choose one of {', '.join(KINDS)}"
         raise UsageError(f"there is no synthetic data set '{kind}'", hint=hint)
+    if seed < 0 or min(1 if height is None else height, 1 if width is None else width) < 1:
+        raise UsageError(
+            f"cannot draw images of {height} x {width} pixels from seed {seed}", hint="use positive numbers"
+        )
     layer = KINDS[kind](seed=seed)
     return layer.model_copy(update={"height": height or layer.height, "width": width or layer.width})
 
 
 def write_dataset(
+    kind: str, folder: Path, count: int = 100, size: tuple[int, int] | None = None, seed: int = 0
+) -> list[Path]:
+    """Writes a data set of `count` training images, and a fifth as many each for validation and test.
+
+    Args:
+        kind: `squares` or `street`.
+        folder: where to; created if need be.
+        count: training images.
+        size: (height, width) in pixels; None: the kind's own.
+        seed: another seed draws other pictures.
+
+    Returns:
+        The list files: train.txt, val.txt, test.txt.
+
+    Raises:
+        UsageError: a number is out of range, the data set exists already, or the folder cannot be written.
+    """
+    height, width = size or (None, None)
+    layer = synthetic_layer(kind, height=height, width=width, seed=seed)
+    if count < 1:
+        raise UsageError(f"cannot draw {count} images", hint="draw at least 1")
+    fifth = max(1, count // 5)
+    return write_parts(layer, folder, {"train": count, "val": fifth, "test": fifth})
+
+
+def write_parts(
     layer: SyntheticSquares | SyntheticStreet, folder: Path, counts: Mapping[str, int], workers: int = 2
 ) -> list[Path]:
     """Writes a data set: `NAME/`, `NAMEannot/` and `NAME.txt` for every part, with paths relative to the lists.

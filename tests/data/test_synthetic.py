@@ -9,7 +9,7 @@ from PIL import Image
 
 from segspec.data.loader import evaluation_batches
 from segspec.data.sources import open_source
-from segspec.data.synthetic import SQUARES_TABLE, STREET_TABLE, draw, synthetic_layer, write_dataset
+from segspec.data.synthetic import SQUARES_TABLE, STREET_TABLE, draw, synthetic_layer, write_dataset, write_parts
 from segspec.errors import UsageError
 from segspec.layers.data import DenseImageData, SyntheticSquares, SyntheticStreet
 
@@ -75,7 +75,7 @@ def test_streets_differ_in_light() -> None:
 @pytest.mark.parametrize(("kind", "table"), [("squares", SQUARES_TABLE), ("street", STREET_TABLE)])
 def test_a_written_data_set_is_read_back_exactly(tmp_path: Path, kind: str, table: object) -> None:
     layer = synthetic_layer(kind, height=24, width=32, seed=4)
-    lists = write_dataset(layer, tmp_path / "set", {"train": 3, "val": 2, "test": 1})
+    lists = write_parts(layer, tmp_path / "set", {"train": 3, "val": 2, "test": 1})
     assert [path.name for path in lists] == ["train.txt", "val.txt", "test.txt"]
     assert (tmp_path / "set" / "val.txt").read_text().splitlines()[0] == "val/0000.png valannot/0000.png"
     source = open_source(DenseImageData(source="val.txt"), layer and table, tmp_path / "set")
@@ -88,9 +88,25 @@ def test_a_written_data_set_is_read_back_exactly(tmp_path: Path, kind: str, tabl
         assert next(loader).data.shape == (2, 24, 32, 3)
 
 
+def test_validation_and_test_are_a_fifth_each(tmp_path: Path) -> None:
+    lists = write_dataset("squares", tmp_path, 10, (12, 14), seed=2)
+    assert [len(path.read_text().splitlines()) for path in lists] == [10, 2, 2]
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / "testannot" / "0001.png")),
+        draw(SyntheticSquares(height=12, width=14, seed=2), 13)[1],
+    )
+
+
+@pytest.mark.parametrize(("count", "size", "seed"), [(0, (9, 9), 0), (1, (0, 9), 0), (1, (9, -1), 0), (1, None, -1)])
+def test_numbers_out_of_range_are_refused(tmp_path: Path, count: int, size: tuple[int, int] | None, seed: int) -> None:
+    with pytest.raises(UsageError, match="cannot draw"):
+        write_dataset("street", tmp_path, count, size, seed)
+    assert not list(tmp_path.iterdir())
+
+
 def test_labels_are_written_in_the_classes_colours(tmp_path: Path) -> None:
     layer = synthetic_layer("street", height=24, width=32)
-    write_dataset(layer, tmp_path, {"train": 1})
+    write_parts(layer, tmp_path, {"train": 1})
     picture = Image.open(tmp_path / "trainannot" / "0000.png")
     assert picture.mode == "P"
     colors = np.array([*STREET_TABLE.colors, STREET_TABLE.ignore_color], np.uint8)
@@ -98,7 +114,7 @@ def test_labels_are_written_in_the_classes_colours(tmp_path: Path) -> None:
 
 
 def test_parts_share_no_picture(tmp_path: Path) -> None:
-    write_dataset(synthetic_layer("squares", height=16, width=16), tmp_path, {"train": 4, "val": 4})
+    write_parts(synthetic_layer("squares", height=16, width=16), tmp_path, {"train": 4, "val": 4})
     digests = {
         hashlib.sha256(path.read_bytes()).digest() for part in ("train", "val") for path in tmp_path.glob(f"{part}/*")
     }
@@ -107,17 +123,17 @@ def test_parts_share_no_picture(tmp_path: Path) -> None:
 
 def test_an_existing_data_set_is_not_overwritten(tmp_path: Path) -> None:
     layer = synthetic_layer("squares", height=16, width=16)
-    write_dataset(layer, tmp_path, {"train": 1})
+    write_parts(layer, tmp_path, {"train": 1})
     before = (tmp_path / "train" / "0000.png").read_bytes()
     with pytest.raises(UsageError, match=r"train.txt: the data set exists already"):
-        write_dataset(layer.model_copy(update={"seed": 9}), tmp_path, {"train": 1})
+        write_parts(layer.model_copy(update={"seed": 9}), tmp_path, {"train": 1})
     assert (tmp_path / "train" / "0000.png").read_bytes() == before
 
 
 def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot write the data set"):
-        write_dataset(synthetic_layer("squares"), tmp_path / "file", {"train": 1})
+        write_parts(synthetic_layer("squares"), tmp_path / "file", {"train": 1})
 
 
 def test_an_unknown_kind_is_named() -> None:
