@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +32,18 @@ WEIGHTS = (0.5, 2.0, 7.0)
 def run(layer: Layer, *bottoms: object, tops: int = 1) -> list[np.ndarray]:
     arrays = [jnp.asarray(bottom) for bottom in bottoms]
     layer.shapes([Blob(array.shape, str(array.dtype)) for array in arrays], tops)
-    found, _ = layer.forward({}, {}, arrays, Context(tops=tops))
+    found = _compiled(layer, tops)(arrays)
     return [np.asarray(top) for top in found]
+
+
+@functools.cache
+def _compiled(layer: Layer, tops: int) -> Callable[[list[jax.Array]], tuple[jax.Array, ...]]:
+    return jax.jit(lambda arrays: layer.forward({}, {}, arrays, Context(tops=tops))[0])
+
+
+@functools.cache
+def _compiled_gradient(layer: Layer) -> Callable[[list[jax.Array]], list[jax.Array]]:
+    return jax.jit(jax.grad(lambda arrays: layer.forward({}, {}, arrays, Context())[0][0], allow_int=True))
 
 
 def loss(layer: Layer, *bottoms: object) -> float:
@@ -39,10 +51,7 @@ def loss(layer: Layer, *bottoms: object) -> float:
 
 
 def gradient(layer: Layer, score: object, *others: object) -> np.ndarray:
-    def total(score: jax.Array) -> jax.Array:
-        return layer.forward({}, {}, [score, *map(jnp.asarray, others)], Context())[0][0]
-
-    return np.asarray(jax.grad(total)(jnp.asarray(score)))
+    return np.asarray(_compiled_gradient(layer)([jnp.asarray(score), *map(jnp.asarray, others)])[0])
 
 
 def probabilities(score: np.ndarray) -> np.ndarray:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import functools
 import itertools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -17,15 +19,17 @@ LABEL = RNG.integers(0, 3, (2, 3, 4, 1)).astype(np.int32)
 ALL = [DiceLoss, JaccardLoss, LovaszSoftmaxLoss]
 
 
+@functools.cache
+def _compiled(layer: RegionLoss) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    return jax.jit(lambda score, label: layer.forward({}, {}, [score, label], Context())[0][0])
+
+
 def run(layer: RegionLoss, score: np.ndarray, label: np.ndarray) -> float:
-    return float(layer.forward({}, {}, [jnp.asarray(score), jnp.asarray(label)], Context())[0][0])
+    return float(_compiled(layer)(jnp.asarray(score), jnp.asarray(label)))
 
 
 def gradient(layer: RegionLoss, score: np.ndarray, label: np.ndarray) -> np.ndarray:
-    def total(score: jax.Array) -> jax.Array:
-        return layer.forward({}, {}, [score, jnp.asarray(label)], Context())[0][0]
-
-    return np.asarray(jax.grad(total)(jnp.asarray(score)))
+    return np.asarray(jax.jit(jax.grad(_compiled(layer)))(jnp.asarray(score), jnp.asarray(label)))
 
 
 def perfect(label: np.ndarray, classes: int = 3) -> np.ndarray:
