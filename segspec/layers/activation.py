@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
@@ -184,13 +184,21 @@ class _Logarithmic(Elementwise):
 
 
 class Exp(_Logarithmic):
-    """base^(shift + scale x). Source: BVLC Caffe, exp_layer.cpp."""
+    """base^(shift + scale x). Source: BVLC Caffe, exp_layer.cpp.
+
+    Dialect segnet keeps a mistake of caffe-segnet, for nets that were trained with it: where base is e and shift is not
+    0, it computes (-1)^shift e^(scale x).
+    """
 
     type: ClassVar[str] = "Exp"
     message: ClassVar[str] = "exp_param"
     example: ClassVar[str] = "{base: 2, scale: 0.5}"
 
+    dialect: Literal["bvlc", "segnet"] = Field("bvlc", description="Whose rules hold for base e with a shift.")
+
     def compute(self, x: jax.Array) -> jax.Array:
+        if self.dialect == "segnet" and self.base == -1:
+            return {0.0: 1.0, 1.0: -1.0}.get(self.shift % 2, math.nan) * jnp.exp(self.scale * x)
         return jnp.exp(self.log_base * (self.scale * x + self.shift))
 
 

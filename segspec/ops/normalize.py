@@ -110,12 +110,17 @@ def local_response_within(x: jax.Array, size: int, alpha: float, beta: float) ->
 
 
 def mean_variance_normalize(x: jax.Array, *, variance: bool, across_channels: bool, eps: float) -> jax.Array:
-    """(x - mean) / (sqrt(var) + eps) over each sample, or over each channel of it; without the division on request."""
+    """(x - mean) / (sqrt(var) + eps) over each sample, or over each channel of it; without the division on request.
+
+    The gradient is Caffe's, which takes sqrt(var) + eps for the deviation: exact as eps goes to 0, and finite where var
+    is 0.
+    """
     values = x.astype(jnp.float32)
     channel, _ = channel_axes(x)
     axes = tuple(axis for axis in range(1, x.ndim) if across_channels or axis != channel)
     centred = values - jnp.mean(values, axes, keepdims=True)
     if variance:
-        deviation = jnp.sqrt(jnp.mean(jnp.square(centred), axes, keepdims=True))
-        centred = centred / (deviation + eps)
+        variances = jnp.mean(jnp.square(centred), axes, keepdims=True)
+        rest = jax.lax.stop_gradient(jnp.square(jnp.sqrt(variances) + eps) - variances)
+        centred = centred / jnp.sqrt(variances + rest)
     return centred.astype(x.dtype)

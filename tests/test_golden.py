@@ -1,0 +1,89 @@
+"""Every layer agrees with arrays that Caffe wrote, and the tool that says so can say otherwise."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = {"segnet": ROOT / "tests/golden/layers", "bvlc": ROOT / "tests/golden/layers_bvlc"}
+CASES = [(dialect, path) for dialect, folder in FOLDERS.items() for path in sorted(folder.glob("*.prototxt"))]
+MISSING = {"filter", "im2col", "spp_ave_disabled"}
+
+
+def _tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("golden", ROOT / "tools" / "golden.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+golden = _tool()
+
+
+def test_the_cases_are_here() -> None:
+    assert len(CASES) > 130
+
+
+@pytest.mark.parametrize(("dialect", "path"), CASES, ids=[f"{path.parent.name}/{path.stem}" for _, path in CASES])
+def test_agrees_with_caffe(dialect: str, path: Path) -> None:
+    verdict = golden.run_case(path, dialect)
+    known = "known" if verdict.name in golden.KNOWN else "ok"
+    assert verdict.outcome == ("unsupported" if path.stem in MISSING else known), verdict
+
+
+def test_only_what_is_explained_may_differ() -> None:
+    assert set(golden.KNOWN) == {"layers/softmaxloss_all_ignored"}
+
+
+def _copied(case: str, folder: Path, change: str) -> Path:
+    """A case in a folder of its own, with one array made wrong."""
+    source = FOLDERS["segnet"] / case
+    path = folder / f"{case}.prototxt"
+    path.write_text(source.with_suffix(".prototxt").read_text())
+    with np.load(source.with_suffix(".npz")) as file:
+        arrays = dict(file)
+    arrays[change] = arrays[change] * 1.001
+    np.savez(path.with_suffix(".npz"), **arrays)
+    return path
+
+
+@pytest.mark.parametrize("array", ["top_0", "bottom_0_diff", "param_0_diff", "param_1_diff"])
+def test_a_wrong_array_is_found_and_named(array: str, tmp_path: Path) -> None:
+    verdict = golden.run_case(_copied("conv_k3p1", tmp_path, array), "segnet")
+    assert verdict.outcome == "FAIL"
+    assert verdict.remark.startswith(array)
+    assert 1e-4 < verdict.error < 1e-2
+
+
+def test_the_exit_status_says_whether_a_case_fell_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _copied("relu", tmp_path, "top_0")
+    assert golden.main([str(tmp_path)]) == 1
+    assert "1 cases: 0 ok, 0 known, 1 FAIL, 0 unsupported" in capsys.readouterr().out
+    assert golden.main([str(tmp_path), "--tolerance", "0.1"]) == 0
+
+
+def test_an_unsupported_type_falls_short_unless_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _copied("im2col", tmp_path, "top_0")
+    assert golden.main([str(tmp_path)]) == 1
+    assert "unknown layer type 'Im2col'" in capsys.readouterr().out
+    assert golden.main([str(tmp_path), "--allow-unsupported"]) == 0
+
+
+def test_an_empty_folder_is_no_success(tmp_path: Path) -> None:
+    assert golden.main([str(tmp_path)]) == 1
+
+
+def test_relative_error_knows_shapes_and_nan() -> None:
+    one = np.ones((2, 3), np.float32)
+    assert golden.relative_error(one, one.reshape(1, 2, 3, 1)) == 0
+    assert golden.relative_error(one, one.T) == np.inf
+    assert golden.relative_error(one * np.nan, one) == np.inf
+    assert golden.relative_error(one, one * 2) == 0.5
