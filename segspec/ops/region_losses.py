@@ -57,8 +57,18 @@ def lovasz_losses(probability: jax.Array, truth: jax.Array, counted: jax.Array) 
     """
     errors = jnp.where(counted[..., None], jnp.abs(truth - probability), 0.0)
     keys = jnp.where(counted[..., None], -jax.lax.stop_gradient(errors), 1.0)
-    _, errors, truth = jax.lax.sort((keys, errors, truth), dimension=1, num_keys=1)
-    return jnp.sum(errors * jax.lax.stop_gradient(_jaccard_steps(truth)), axis=1)
+    return jnp.sum(errors * _lovasz_weights(keys, truth), axis=1)
+
+
+def _lovasz_weights(keys: jax.Array, truth: jax.Array) -> jax.Array:
+    """J_i - J_(i-1) at each pixel's own place, for pixels ranked by rising key.
+
+    Weights are carried back to the pixels rather than errors to their ranks: the loss is then a plain sum of products,
+    and its gradient needs neither a sort nor a scatter.
+    """
+    order = jnp.argsort(keys, axis=1)
+    steps = _jaccard_steps(jnp.take_along_axis(truth, order, axis=1))
+    return jnp.put_along_axis(jnp.zeros_like(steps), order, steps, axis=1, inplace=False, mode="promise_in_bounds")
 
 
 def _jaccard_steps(truth: jax.Array) -> jax.Array:
