@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence as Items
+from dataclasses import replace
 from pathlib import Path
 
 from segspec.errors import Source, Span, did_you_mean
@@ -19,6 +20,7 @@ from segspec.schema.read import read_model
 from segspec.spec.caffe_layer import Dialect, Findings, input_shapes, read_parameters, read_rules
 from segspec.spec.caffe_override import override_caffe
 from segspec.spec.caffe_phase import NetState
+from segspec.spec.caffe_pspnet import as_batch_norm, is_pspnet_norm
 from segspec.spec.caffe_types import typed_value
 from segspec.spec.netspec import InputSize, NetSpec, Phase
 from segspec.spec.wire import BlobRule, LayerSpec, counted, short_name
@@ -27,6 +29,12 @@ from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence
 
 NET_FIELDS = ("name", "layer", "layers", "input", "input_dim", "input_shape")
 NET_SILENT = ("state", "force_backward", "debug_info")
+FOREIGN_SOURCES = (
+    *("Data", "ImageData", "ImageSegData", "ImageLabelmapData", "HDF5Data", "MemoryData", "DummyData"),
+    *("WindowData", "Python"),
+)
+"""Types that deliver images in some fork of Caffe, from files or programs that segspec does not read."""
+
 _SEGNET_TYPES = frozenset(("BN", "Upsample", "DenseImageData"))
 _PROTOTXT_PHASES = {"TRAIN": "train", "TEST": "test"}
 
@@ -77,7 +85,7 @@ def _dialect(layers: Items[tuple[Scalar, Mapping]]) -> Dialect:
     """caffe-segnet where a layer type or a pooling mask shows it."""
     for _, layer in layers:
         kind = layer.get("type")
-        text = kind.text if isinstance(kind, Scalar) else ""
+        text = kind.text if isinstance(kind, Scalar) and not is_pspnet_norm(layer) else ""
         if text in _SEGNET_TYPES or (text == "Pooling" and len(_texts(layer, "top")) > 1):
             return "segnet"
     return "bvlc"
@@ -134,9 +142,11 @@ class _Reading:
         if not shapes:
             dims = _texts(root, "input_dim")
             shapes = [Sequence(tuple(dims[i : i + 4]), dims[i].span) for i in range(0, len(dims), 4)]
-        if len(inputs) != len(shapes) and (inputs or shapes):
+        if shapes and len(inputs) != len(shapes):
             span = inputs[0].span if inputs else shapes[0].span
             self.problems.add(f"the net declares {len(inputs)} 'input' and {len(shapes)} shapes", span)
+        elif not shapes:
+            self._feed(inputs)
         self._declare(inputs, shapes)
 
     def _declare(self, inputs: Items[Scalar], shapes: Items[Node]) -> None:
@@ -169,20 +179,31 @@ class _Reading:
         if not isinstance(kind, Scalar):
             self.problems.add("a layer needs a 'type'", key.span)
             return
+        if is_pspnet_norm(layer):
+            layer, kind = as_batch_norm(layer), replace(kind, value="BatchNorm")
         layer_type = by_type(kind.text)
-        if layer_type is None:
+        if layer_type is None and kind.text in FOREIGN_SOURCES and not layer.key("bottom"):
+            hint = "segspec reads DenseImageData; the net can be checked, but trained only with such a layer"
+            self.findings.warn(f"images are not read by '{kind.text}'", kind.span, hint)
+            self._feed(_texts(layer, "top"))
+        elif layer_type is None:
             hint = did_you_mean(kind.text, [known.type for known in LAYERS])
             self.problems.add(f"unknown layer type '{kind.text}' of layer '{_text(layer, 'name')}'", kind.span, hint)
             for top in _texts(layer, "top"):
                 self._write(top, self._version(top.text, ""))
         elif issubclass(layer_type, DataLayer):
             self._data(layer_type, key, layer, ("TRAIN", "TEST") if shared else (phase,))
-            for top, name in zip(_texts(layer, "top"), ("data", "label"), strict=False):
-                self._write(top, name)
+            self._feed(_texts(layer, "top"))
         elif layer_type is Input:
             self._declare(_texts(layer, "top"), input_shapes(layer))
         else:
             self._compute(layer_type, key, layer)
+
+    def _feed(self, tops: Items[Scalar]) -> None:
+        """Tops that are fed: images are called `data` inside and labels `label`, in this order unless so named."""
+        for top in tops:
+            free = [name for name in ("data", "label") if name not in self.places]
+            self._write(top, top.text if top.text in free or not free else free[0])
 
     def _data(self, layer_type: type[DataLayer], key: Scalar, layer: Mapping, phases: tuple[str, ...]) -> None:
         subject = f"layer '{_text(layer, 'name')}' ({layer_type.type})"
@@ -235,7 +256,7 @@ class _Reading:
     def _tops(self, layer_type: type[Layer], layer: Mapping, name: str, span: Span) -> tuple[str, ...]:
         read = {bottom.text for bottom in _texts(layer, "bottom")}
         tops = _texts(layer, "top")
-        if not tops and layer_type.role in ("loss", "metric"):
+        if not tops and layer_type.role in ("loss", "metric") and layer_type.tops[0]:
             tops = [Scalar(name, span)]
         for top in tops:
             if top.text in self.blobs and top.text not in read:

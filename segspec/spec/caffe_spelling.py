@@ -47,7 +47,7 @@ def respell(fields: Fields, subject: str, problems: Problems) -> Fields:
     for message in ("convolution_param", "pooling_param"):
         for field, short in _PAIRED.items():
             fields = _pair(fields, f"{message}.{field}", f"{message}.{short}", subject, problems)
-    return _normalization(_class_weights(fields))
+    return _round_mode(_normalization(_class_weights(fields)))
 
 
 def _pair(fields: Fields, name: str, short: str, subject: str, problems: Problems) -> Fields:
@@ -84,6 +84,16 @@ def _normalization(fields: Fields) -> Fields:
     if name in fields and newer not in fields:
         key, value = fields[name][-1]
         rest[newer] = [(key, Scalar("VALID" if is_true(value) else "BATCH_SIZE", value.span))]
+    return rest
+
+
+def _round_mode(fields: Fields) -> Fields:
+    """`ceil_mode: false`, as some forks write it, is `round_mode: FLOOR`."""
+    name = "pooling_param.ceil_mode"
+    rest = {key: values for key, values in fields.items() if key != name}
+    if name in fields:
+        key, value = fields[name][-1]
+        rest["pooling_param.round_mode"] = [(key, Scalar("CEIL" if is_true(value) else "FLOOR", value.span))]
     return rest
 
 
