@@ -71,12 +71,12 @@ def read_caffe_net(
 
 
 def _check_net(root: Mapping, has_layers: bool, problems: Problems) -> None:
-    if not has_layers and root.key("base_lr"):
+    old = next((key for key, _ in root if key.text == "layers"), None)
+    if old is not None:
+        hint = "Caffe's upgrade_net_proto_text converts it"
+        problems.add("this is a net in the format before 2015 ('layers')", old.span, hint)
+    elif not has_layers and root.key("base_lr"):
         problems.add("this is a solver, not a net", root.span, "give it where a solver is expected")
-    elif not has_layers and (old := root.key("layers")):
-        problems.add(
-            "the net is in the format before 2015 ('layers')", old.span, "Caffe's upgrade_net_proto_text converts it"
-        )
     elif not has_layers:
         problems.add("the net has no 'layer'", root.span)
 
