@@ -143,10 +143,12 @@ def _train(options: argparse.Namespace) -> int:
     if options.resume is not None and (options.weights or options.run or options.overwrite):
         raise UsageError("--resume goes on with a run as it is", hint="leave out --run, --weights and --overwrite")
     from segspec.evaluate.validate import make_validator
-    from segspec.train.session import Request, resume, train
+    from segspec.train.command import Request, resume, train
 
     if options.resume is not None:
-        return resume(options.resume, options.solver_overrides, make_validator, workers=options.workers)
+        return resume(
+            options.resume, options.overrides, options.solver_overrides, make_validator, options.workers
+        )
     request = Request(
         options.spec,
         options.solver,
@@ -175,13 +177,19 @@ def _add_statistics(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--fold", action="store_true", help="also write a net with the statistics merged into it")
     parser.add_argument("--images", type=Path, metavar="LIST_OR_FOLDER", help="images to use instead of the run's own")
     parser.add_argument("--batch-size", type=int, metavar="N", help="images in one batch (default: as in training)")
+    parser.add_argument("--snapshot", default="best", metavar="best|last|N", help="which snapshot of the run")
 
 
 def _compute_statistics(options: argparse.Namespace) -> None:
     from segspec.evaluate.compute_statistics import compute_statistics
 
     compute_statistics(
-        options.run, options.mode, images=options.images, batch_size=options.batch_size, fold=options.fold
+        options.run,
+        options.mode,
+        images=options.images,
+        batch_size=options.batch_size,
+        merge=options.fold,
+        snapshot=options.snapshot,
     )
 
 

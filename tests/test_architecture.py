@@ -26,6 +26,7 @@ RANKS = (
     {"graph"},
     {"net"},
     {"flax_module", "weights", "data"},
+    {"run"},
     {"train", "evaluate"},
     {"cli", "__main__"},
     {"segspec"},
@@ -36,7 +37,7 @@ RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 LIBRARIES = {
     "flax": {"flax_module"},
     "optax": {"train"},
-    "safetensors": {"weights", "train"},
+    "safetensors": {"weights", "run"},
     "cv2": {"data", "evaluate"},
     "PIL": {"data", "evaluate", "train"},
     "matplotlib": {"evaluate", "train"},

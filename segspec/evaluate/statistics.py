@@ -46,13 +46,24 @@ class Collector:
 
     Args:
         graph: the net, in phase DEPLOY, for the size of batch that will be given.
+        data: the declaration of the images, for their normalisation.
         mode: `exact` or `tutorial`.
+        sums: a collector for another size of batch, whose sums are continued.
+        dtype: what convolutions compute in.
     """
 
-    def __init__(self, graph: Graph, data: DataLayer | None, mode: Mode, *, dtype: str = "float32"):
+    def __init__(
+        self,
+        graph: Graph,
+        data: DataLayer | None,
+        mode: Mode,
+        *,
+        sums: Collector | None = None,
+        dtype: str = "float32",
+    ):
         self.layers = normalised_layers(graph)
         self.mode = mode
-        self.sums: dict[str, _Sums] = {}
+        self.sums: dict[str, _Sums] = {} if sums is None else sums.sums
         self._moments = _make_moments(graph, self.layers, data, dtype)
 
     def add(self, params: Tree, state: Tree, images: npt.NDArray[np.uint8], key: jax.Array) -> None:

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from itertools import islice
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
-from segspec.evaluate.confusion import count_on_device
+from segspec.data.loader import evaluation_batches
+from segspec.data.sources import ImageSource
+from segspec.evaluate.confusion import Matrix, count_on_device
 from segspec.evaluate.metrics import Metrics
+from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph
 from segspec.layers.data import DataLayer
 from segspec.net import Tree, apply
-
-
-class LabelledBatch(Protocol):
-    """What a loader delivers; the last batch of a pass may be padded, `count` samples of it are real."""
-
-    @property
-    def data(self) -> npt.NDArray[np.generic]: ...
-
-    @property
-    def label(self) -> npt.NDArray[np.generic] | None: ...
-
-    @property
-    def count(self) -> int: ...
+from segspec.spec.netspec import NetSpec
 
 
 class Validation(NamedTuple):
@@ -41,48 +33,65 @@ class Validation(NamedTuple):
     loss: float
     metrics: Metrics
 
+    @property
+    def miou(self) -> float:
+        """Mean IoU, 0..1."""
+        return self.metrics.mean_iou
 
-def validate(
-    graph_for: Callable[[int], Graph],
-    data: DataLayer,
-    params: Tree,
-    state: Tree,
-    batches: Iterable[LabelledBatch],
-    *,
-    classes: int,
-    ignore_label: int | None,
-    dtype: str,
-    compiled: dict[int, Callable[..., tuple[jax.Array, jax.Array]]],
-) -> Validation:
-    """Runs the net in phase TEST over labelled batches.
+    @property
+    def accuracy(self) -> float:
+        """Share of right pixels, 0..1."""
+        return self.metrics.global_accuracy
+
+
+Run = Callable[[Tree, Tree, ArrayLike, ArrayLike], tuple[jax.Array, jax.Array]]
+
+
+def make_validator(
+    spec: NetSpec, source: ImageSource, dtype: str, batches: int = 0, workers: int = 2
+) -> Callable[[Tree, Tree], Validation]:
+    """A function of parameters and state that tests a net on its test images, in phase TEST.
 
     Args:
-        graph_for: the TEST graph for a batch of so many images.
-        data: the source of the images, for its normalisation.
-        params, state: the net's arrays.
-        batches: the images and labels.
-        classes: number of classes.
-        ignore_label: label value that counts nowhere.
+        spec: the net, with test data.
+        source: the test images; they need labels.
         dtype: what convolutions compute in.
-        compiled: the functions compiled so far by number of images; kept by the caller from pass to pass.
+        batches: how many batches a pass takes; 0: every image once.
+        workers: threads that read images.
     """
-    matrix = np.zeros((classes, classes), np.int64)
-    loss, images = 0.0, 0
-    for batch in batches:
-        count = batch.count
-        assert batch.label is not None
+    data = spec.data["test"]
+    table = spec.classes
+    compiled: dict[int, Run] = {}
+
+    def run_for(count: int) -> Run:
         if count not in compiled:
-            compiled[count] = _compile(graph_for(count), data, classes, ignore_label, dtype)
-        found, part = compiled[count](params, state, batch.data[:count], batch.label[:count])
-        matrix += np.asarray(part, np.int64)
-        loss += float(found) * count
-        images += count
-    return Validation(loss / images if images else float("nan"), Metrics(matrix))
+            graph = build(spec, "TEST", image_inputs(count, *source.size, data.channels))
+            classes = table.count if table else graph.blobs[graph.prediction or ""].shape[-1]
+            compiled[count] = _compile(graph, data, classes, table.ignore_label if table else None, dtype)
+        return compiled[count]
+
+    def validate(params: Tree, state: Tree) -> Validation:
+        matrix: Matrix | None = None
+        loss, images = 0.0, 0
+        with evaluation_batches(source, data.batch_size, workers=workers) as loader:
+            for batch in islice(loader, batches or None):
+                count = batch.count
+                assert batch.label is not None
+                found, part = run_for(count)(params, state, batch.data[:count], batch.label[:count])
+                counts = np.asarray(part, np.int64)
+                matrix = counts if matrix is None else matrix + counts
+                loss += float(found) * count
+                images += count
+        assert matrix is not None
+        return Validation(loss / images, Metrics(matrix))
+
+    return validate
 
 
 def _compile(
     graph: Graph, data: DataLayer, classes: int, ignore_label: int | None, dtype: str
-) -> Callable[..., tuple[jax.Array, jax.Array]]:
+) -> Run:
+    """The compiled pass over one batch: its loss and confusion matrix."""
     score = graph.prediction
     assert score is not None
 

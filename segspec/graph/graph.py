@@ -90,9 +90,3 @@ class Graph:
             if layer.name == name:
                 return layer
         raise KeyError(name)
-
-    def receptive_field(self, blob: str) -> tuple[int, int]:
-        """Height and width of the input stretch, in pixels, that one position of a blob can depend on."""
-        from segspec.graph.receptive_field import receptive_fields
-
-        return receptive_fields(self)[blob].extent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal
@@ -134,7 +133,8 @@ class Convolution(_Filtering):
         return (y,), {}
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:
-        return tops[0].size * math.prod(self.kernel_size) * bottoms[0].shape[3] // self.group
+        height, width = self.kernel_size
+        return tops[0].size * height * width * bottoms[0].shape[3] // self.group
 
     def sampling(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Sampling:
         return Sampling(self._reach(), (Fraction(self.stride[0]), Fraction(self.stride[1])))
@@ -208,7 +208,8 @@ class Deconvolution(_Filtering):
         return (y,), {}
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:
-        return bottoms[0].size * math.prod(self.kernel_size) * self.num_output // self.group
+        height, width = self.kernel_size
+        return bottoms[0].size * height * width * self.num_output // self.group
 
     def sampling(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Sampling:
         reach = self._reach()

@@ -97,7 +97,7 @@ def local_response_across(x: jax.Array, size: int, alpha: float, beta: float, k:
     reach = (size - 1) // 2
     window = tuple(size if axis == channel else 1 for axis in range(x.ndim))
     padding = [(reach, size - 1 - reach) if axis == channel else (0, 0) for axis in range(x.ndim)]
-    squares = lax.reduce_window(jnp.square(values), 0.0, lax.add, window, (1,) * x.ndim, padding)
+    squares: jax.Array = lax.reduce_window(jnp.square(values), 0.0, lax.add, window, (1,) * x.ndim, padding)
     return (values * (k + alpha / size * squares) ** -beta).astype(x.dtype)
 
 

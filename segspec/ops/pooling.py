@@ -25,7 +25,7 @@ def average_pool(x: jax.Array, window: PoolWindow) -> jax.Array:
     for axis in (0, 1):
         end = (window.output[axis] - 1) * window.stride[axis] + window.kernel[axis]
         padding.append((window.pad[axis], max(0, end - window.input[axis] - window.pad[axis])))
-    total = lax.reduce_window(
+    total: jax.Array = lax.reduce_window(
         x,
         np.zeros((), x.dtype),
         lax.add,

@@ -6,12 +6,12 @@ one, and carries its own JSON Schema, so that an editor accepts exactly what `se
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 
-def _pair_of(minimum: int) -> Any:
+def _pair_from(minimum: int) -> BeforeValidator:
     """A `(height, width)` pair of integers, written as one integer or as `[height, width]`."""
 
     def validate(value: object) -> tuple[int, int]:
@@ -22,19 +22,23 @@ def _pair_of(minimum: int) -> Any:
             raise ValueError(f"must be at least {minimum}")
         return (items[0], items[1])
 
+    return BeforeValidator(validate)
+
+
+def _pair_schema(minimum: int) -> WithJsonSchema:
     integer = {"type": "integer", "minimum": minimum}
     pair = {"type": "array", "items": integer, "minItems": 2, "maxItems": 2}
-    return Annotated[tuple[int, int], BeforeValidator(validate), WithJsonSchema({"anyOf": [integer, pair]})]
+    return WithJsonSchema({"anyOf": [integer, pair]})
 
 
 def _list_of_one(value: object) -> object:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-Size = _pair_of(1)
+Size = Annotated[tuple[int, int], _pair_from(1), _pair_schema(1)]
 """Height and width in pixels, at least 1 each."""
 
-Margin = _pair_of(0)
+Margin = Annotated[tuple[int, int], _pair_from(0), _pair_schema(0)]
 """Height and width in pixels, at least 0 each."""
 
 Count = Annotated[int, Field(ge=1, strict=True)]

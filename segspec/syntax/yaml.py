@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import yaml
 
@@ -62,6 +63,15 @@ def resolve_scalar(text: str) -> Value:
     return float(text) if _FLOAT.fullmatch(text) and len(text) < 400 else text
 
 
+class Mark(Protocol):
+    """A place in the text, as PyYAML's scanners give it."""
+
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> int: ...
+
+
 @dataclass
 class _Open:
     """A collection whose end has not been reached."""
@@ -98,11 +108,13 @@ class _Builder:
                 span = self._span(event.start_mark, event.end_mark)
                 raise SpecError(Diagnostic("a second document begins", span, "one file holds one document"))
 
-    def _span(self, start: yaml.Mark, end: yaml.Mark) -> Span:
+    def _span(self, start: Mark | None, end: Mark | None) -> Span:
+        assert start is not None
+        assert end is not None
         length = end.column - start.column if end.line == start.line else 1
         return Span(self.source, start.line + 1, start.column + 1, max(1, length))
 
-    def _check(self, event: yaml.NodeEvent) -> None:
+    def _check(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         if event.anchor or event.tag:
             kind = "anchors" if event.anchor else "tags"
             text = f"&{event.anchor}" if event.anchor else event.tag

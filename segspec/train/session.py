@@ -11,7 +11,7 @@ from segspec.data.sources import ImageSource, open_source
 from segspec.errors import SpecError
 from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph
-from segspec.layers.data import DataLayer
+from segspec.layers.data import DataLayer, DenseImageData
 from segspec.net import Tree
 from segspec.spec.netspec import NetSpec
 from segspec.spec.solver import Solver
@@ -32,8 +32,8 @@ class Score(Protocol):
 
 
 Validator = Callable[[Tree, Tree], Score]
-MakeValidator = Callable[[NetSpec, ImageSource, str], Validator]
-"""From a net, its test images and the precision to a function of parameters and state."""
+MakeValidator = Callable[[NetSpec, ImageSource, str, int, int], Validator]
+"""From a net, its test images, the precision, batches a pass and threads to a function of parameters and state."""
 
 
 @dataclass(frozen=True)
@@ -115,3 +115,18 @@ def with_class_weights(spec: NetSpec, weights: Callable[[str], tuple[float, ...]
             layer = replace(layer, layer=layer.layer.model_copy(update={"class_weights": weights(rule)}))
         layers.append(layer)
     return spec.with_layers(tuple(layers))
+
+
+def with_absolute_sources(spec: NetSpec) -> NetSpec:
+    """The net with full paths of its list files, so that its run can be resumed from any folder."""
+    data = {phase: _absolute(layer) for phase, layer in spec.data.items()}
+    return replace(spec, data=data)
+
+
+def _absolute(layer: DataLayer) -> DataLayer:
+    if not isinstance(layer, DenseImageData):
+        return layer
+    update = {"source": str(Path(layer.source).absolute())}
+    if layer.root_folder:
+        update["root_folder"] = str(Path(layer.root_folder).absolute())
+    return layer.model_copy(update=update)

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from segspec.errors import RunError
-from segspec.train import snapshots
-from segspec.train.runfolder import RunFolder
-from segspec.train.snapshots import (
+from segspec.run import snapshots
+from segspec.run.folder import RunFolder
+from segspec.run.snapshots import (
     best_snapshot,
     list_snapshots,
     load_newest,
@@ -304,8 +304,8 @@ KILL_TEN_TIMES = """
 import os, random, signal, sys, time
 from pathlib import Path
 import jax, numpy as np
-from segspec.train.runfolder import RunFolder
-from segspec.train.snapshots import save_snapshot
+from segspec.run.folder import RunFolder
+from segspec.run.snapshots import save_snapshot
 
 def train(run):
     iteration = 0
@@ -349,8 +349,8 @@ import sys
 from pathlib import Path
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-from segspec.train.runfolder import RunFolder
-from segspec.train.snapshots import load_newest, save_snapshot
+from segspec.run.folder import RunFolder
+from segspec.run.snapshots import load_newest, save_snapshot
 
 run = RunFolder(Path(sys.argv[1]))
 mesh = jax.make_mesh((4,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))

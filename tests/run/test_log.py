@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from segspec.errors import RunError
-from segspec.train.log import Log, read_log
+from segspec.run.log import Log, read_log
 
 
 def write(path: Path, *iterations: int, done: int = 0) -> None:
@@ -74,7 +74,7 @@ def test_a_full_disk_is_one_message_and_leaves_whole_lines(tmp_path: Path, monke
                 raise OSError(28, "No space left on device")
             return real(self, data)
 
-    monkeypatch.setattr("segspec.train.log.FileIO", Full)
+    monkeypatch.setattr("segspec.run.log.FileIO", Full)
     with Log(tmp_path / "log.jsonl") as log:
         log.append({"iteration": 0})
         log.append({"iteration": 1})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from segspec.train.arrays import MisfitError, decode, encode, flatten, is_finite, unflatten
+from segspec.run.arrays import MisfitError, decode, encode, flatten, is_finite, unflatten
 
 TYPES = ["bool", "uint8", "int8", "uint16", "int16", "float16", "bfloat16", "uint32", "int32", "float32"]
 TYPES += ["uint64", "int64", "float64", "complex64", "float8_e4m3fn", "float8_e5m2"]

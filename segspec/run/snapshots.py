@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from segspec.errors import Diagnostic, RunError
-from segspec.train import arrays
-from segspec.train.log import finite_or_null
-from segspec.train.runfolder import RunFolder
+from segspec.run import arrays
+from segspec.run.log import finite_or_null
+from segspec.run.folder import RunFolder
 
 Trees = Mapping[str, Any]
 """Trees of arrays by name: `params`, `state`, `optimizer`."""

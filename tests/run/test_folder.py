@@ -13,12 +13,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from segspec.errors import RunError
-from segspec.train.runfolder import RunFolder, open_run, require_space, resume_run, run_name, start_run
+from segspec.run.folder import RunFolder, open_run, require_space, resume_run, run_name, start_run
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from segspec.train.runfolder import start_run
+from segspec.run.folder import start_run
 with start_run(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

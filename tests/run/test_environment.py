@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import jax
 
-from segspec.train.environment import compare_environments, describe_environment
+from segspec.run.environment import compare_environments, describe_environment
 
 
 def test_the_same_environment_has_no_differences() -> None:

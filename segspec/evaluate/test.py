@@ -1,0 +1,189 @@
+"""`segspec test`: masks, overlays, sheets and, where there are labels, tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from segspec.data.decode import read_image
+from segspec.data.labels import read_label
+from segspec.data.sources import ImageSource, open_source
+from segspec.errors import DataError, UsageError
+from segspec.evaluate.boundary import boundary_f1, summarise
+from segspec.evaluate.confusion import Matrix, count
+from segspec.evaluate.images import collect
+from segspec.evaluate.load import Choice, Loaded, load, with_statistics
+from segspec.evaluate.matrix_picture import draw_confusion
+from segspec.evaluate.metrics import Metrics, Scores
+from segspec.evaluate.model import table_of
+from segspec.evaluate.pictures import overlay, palette_mask, save_png
+from segspec.evaluate.predict import Predictor
+from segspec.evaluate.report import Report
+from segspec.evaluate.sheet import Example, draw_contact_sheet, draw_sheet
+from segspec.evaluate.tables import as_json, write_tables
+from segspec.evaluate.terminal import print_report
+from segspec.run.folder import run_name
+from segspec.spec.classes import ClassTable
+
+OVERVIEW = 12
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks of a test.
+
+    Attributes:
+        model: a run folder, or a spec.
+        images: images, folders and lists; empty: the run's own test images.
+        weights: weights for a spec.
+        labels: a folder of labels by the images' names.
+        out: where results go; None: `test` in the run folder, else `test` here.
+        statistics: what batch normalisation uses.
+        snapshot: `best`, `last` or an iteration.
+        json: whether the table is printed as JSON.
+        sheets: how many sheets are drawn.
+        overrides: changes to the spec.
+    """
+
+    model: Path
+    images: tuple[str, ...] = ()
+    weights: Path | None = None
+    labels: Path | None = None
+    out: Path | None = None
+    statistics: Choice = "auto"
+    snapshot: str = "best"
+    json: bool = False
+    sheets: int = 20
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass
+class _Tally:
+    """What is counted over the labelled images."""
+
+    matrix: Matrix
+    boundary: list[Scores] = field(default_factory=list)
+    images: int = 0
+
+
+def test(request: Request) -> Report | None:
+    """Segments images and writes the results. Returns the report, or None when no image had a label."""
+    loaded = with_statistics(load(request.model, request.weights, request.snapshot, request.overrides), request.statistics)
+    for warning in loaded.warnings:
+        print(warning.render(), file=sys.stderr)
+    table = table_of(loaded.model)
+    examples = _examples(request, loaded, table)
+    out = request.out or (loaded.folder.test if loaded.folder else Path("test"))
+    predictor = Predictor(loaded.model)
+    tally = _Tally(np.zeros((table.count, table.count), np.int64))
+    shown: list[Example] = []
+    with _bar() as bar:
+        for name, image, label in bar.track(examples, description="segmenting"):
+            example = Example(name, image, predictor.labels(image), label)
+            _write_pictures(example, table, out, sheet=len(shown) < request.sheets)
+            shown += [example] if len(shown) < max(OVERVIEW, request.sheets) else []
+            _count(tally, example, table)
+    if shown:
+        title = f"{loaded.model.spec.name}, statistics: {loaded.model.origin}"
+        save_png(draw_contact_sheet(title, shown[:OVERVIEW], table), out / "overview.png")
+    return _report(tally, loaded, table, out, json=request.json)
+
+
+test.__test__ = False  # type: ignore[attr-defined]  # pytest must not take it for a test
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """The images of a test, decoded as they are asked for."""
+
+    count: int
+    items: Iterator[tuple[str, np.ndarray, np.ndarray | None]]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
+        return self.items
+
+
+def _examples(request: Request, loaded: Loaded, table: ClassTable) -> _Examples:
+    channels = loaded.model.channels
+    if not request.images:
+        source = _own_source(loaded, table)
+        return _Examples(len(source), _from_source(source))
+    entries = collect(request.images, request.labels)
+
+    def read() -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
+        for entry in entries:
+            image = read_image(entry.image, channels)
+            label = None if entry.label is None else read_label(entry.label, table)
+            if label is not None and label.shape != image.shape[:2]:
+                sizes = [f"{array.shape[0]} x {array.shape[1]}" for array in (label, image)]
+                message = f"the label is {sizes[0]} pixels (height x width), but its image {entry.image} is {sizes[1]}"
+                raise DataError(message, place=entry.label or "", hint="export the label again")
+            yield entry.name, image, label
+
+    return _Examples(len(entries), read())
+
+
+def _own_source(loaded: Loaded, table: ClassTable) -> ImageSource:
+    layer = loaded.model.spec.data.get("test")
+    if layer is None:
+        raise UsageError("no images to test, and the spec names none", hint="segspec test RUN IMAGES...")
+    return open_source(layer, table, Path())
+
+
+def _from_source(source: ImageSource) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
+    for index in range(len(source)):
+        sample = source.raw(index)
+        yield Path(sample.name).stem, sample.image, sample.label
+
+
+def _write_pictures(example: Example, table: ClassTable, out: Path, *, sheet: bool) -> None:
+    file = f"{run_name(example.name)}.png"
+    save_png(palette_mask(example.prediction, table), out / "masks" / file)
+    save_png(overlay(example.image, example.prediction, table), out / "overlays" / file)
+    if sheet:
+        save_png(draw_sheet(example, table), out / "sheets" / file)
+
+
+def _count(tally: _Tally, example: Example, table: ClassTable) -> None:
+    if example.label is None:
+        return
+    tally.matrix += count(example.prediction, example.label, table.count, table.ignore_label)
+    tally.boundary.append(boundary_f1(example.prediction, example.label, table.count, table.ignore_label))
+    tally.images += 1
+
+
+def _report(tally: _Tally, loaded: Loaded, table: ClassTable, out: Path, *, json: bool) -> Report | None:
+    """Prints and writes the tables; without labels there are none, and a line says where the pictures are."""
+    print(f"batch normalisation statistics: {loaded.model.origin}", file=sys.stderr)
+    report = None
+    if tally.images:
+        boundary = summarise(tally.boundary, table.count)
+        report = Report(table.names, Metrics(tally.matrix), loaded.model.origin, tally.images, boundary)
+        write_tables(report, out)
+        draw_confusion(report.metrics, table.names, out / "confusion.png")
+        for warning in report.warnings:
+            print(warning.render(), file=sys.stderr)
+        if json:
+            print(as_json(report))
+        else:
+            print_report(report, _console())
+    print(f"results: {out} (masks/, overlays/, sheets/, overview.png)", file=sys.stderr)
+    return report
+
+
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=100)
+
+
+def _bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())

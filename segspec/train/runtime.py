@@ -1,0 +1,59 @@
+"""How JAX is set up before anything is compiled: device, cache of compiled programs, precision, memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+
+from segspec.errors import RunError
+from segspec.spec.solver import Solver
+
+CACHE_VARIABLE = "SEGSPEC_CACHE"
+
+
+def prepare(solver: Solver | None = None) -> None:
+    """Sets JAX up for a command; called once, before the first computation.
+
+    Compiled programs are kept in `$SEGSPEC_CACHE`, else in `segspec/jax` of the user's cache folder, so that a second
+    start compiles nothing; an empty SEGSPEC_CACHE switches that off.
+
+    Raises:
+        RunError: the solver asks for a kind of device that JAX does not find.
+    """
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9")
+    folder = cache_folder()
+    if folder is not None:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    if solver is None:
+        return
+    if solver.solver_mode is not None:
+        _select(solver.solver_mode)
+    if solver.precision == "high":
+        jax.config.update("jax_default_matmul_precision", "high")
+
+
+def cache_folder() -> Path | None:
+    """Where compiled programs are kept; None where nothing is kept."""
+    wanted = os.environ.get(CACHE_VARIABLE)
+    if wanted is not None:
+        return Path(wanted) if wanted else None
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segspec" / "jax"
+
+
+def _select(mode: str) -> None:
+    platform = mode.lower()
+    try:
+        jax.devices(platform)
+    except RuntimeError:
+        found = ", ".join(sorted({device.platform.upper() for device in jax.devices()}))
+        hint = "leave solver_mode out to use what there is, or install segspec[gpu] or segspec[tpu]"
+        raise RunError(f"solver_mode {mode}: JAX finds only {found}", hint=hint) from None
+    jax.config.update("jax_default_device", jax.devices(platform)[0])
+
+
+def compute_dtype(precision: str) -> str:
+    """The type convolutions compute in, for a solver's `precision`."""
+    return "bfloat16" if precision == "bfloat16" else "float32"
