@@ -42,7 +42,7 @@ def read_model(model: type[Model], node: Mapping, problems: Problems, subject: s
     try:
         return model.model_validate(to_python(node))
     except ValidationError as error:
-        for detail in _one_per_place(error):
+        for detail in _one_per_place(error, node):
             _report(model, node, problems, subject, at or node.span, detail)
         return None
 
@@ -52,12 +52,12 @@ def field_names(model: type[BaseModel]) -> list[str]:
     return [info.alias or name for name, info in model.model_fields.items()]
 
 
-def _one_per_place(error: ValidationError) -> list[ErrorDetails]:
-    """The first error of each field: a union reports one per alternative, which is noise."""
-    first: dict[tuple[int | str, ...], ErrorDetails] = {}
+def _one_per_place(error: ValidationError, node: Mapping) -> list[ErrorDetails]:
+    """The first error of each value: a union reports one per alternative, which is noise."""
+    first: dict[tuple[object, ...], ErrorDetails] = {}
     for detail in error.errors(include_url=False, include_context=True):
-        place = detail["loc"][:1] if detail["type"] not in ("extra_forbidden", "missing") else detail["loc"]
-        first.setdefault(place, detail)
+        absent = detail["loc"] if detail["type"] in ("extra_forbidden", "missing") else ()
+        first.setdefault((id(_node_at(node, detail["loc"])), absent), detail)
     return list(first.values())
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from segspec.errors import did_you_mean
 from segspec.schema.read import read_model
@@ -16,7 +16,17 @@ from segspec.syntax.yaml import parse_yaml
 
 MAX_CLASSES = 255
 Color = tuple[int, int, int]
-_Channel = Annotated[int, Field(ge=0, le=255)]
+
+
+def _color(value: object) -> tuple[int, int, int]:
+    channels = value if isinstance(value, tuple | list) else ()
+    whole = all(isinstance(channel, int) and not isinstance(channel, bool) for channel in channels)
+    if len(channels) != 3 or not whole or not all(0 <= channel <= 255 for channel in channels):
+        raise ValueError("must be [red, green, blue], each from 0 to 255")
+    return (channels[0], channels[1], channels[2])
+
+
+_Color = Annotated[tuple[int, int, int], BeforeValidator(_color)]
 
 
 class _Ignore(BaseModel):
@@ -24,7 +34,7 @@ class _Ignore(BaseModel):
 
     label: int = Field(ge=0, le=255, description="Label value of pixels that count nowhere.")
     name: str = Field("void", description="What to call them.")
-    color: tuple[_Channel, _Channel, _Channel] = Field((0, 0, 0), description="Their colour, red, green, blue.")
+    color: _Color = Field((0, 0, 0), description="Their colour, red, green, blue.")
 
 
 class _TableFile(BaseModel):
@@ -32,7 +42,7 @@ class _TableFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    classes: dict[str, tuple[_Channel, _Channel, _Channel]] = Field(
+    classes: dict[str, _Color] = Field(
         min_length=1, max_length=MAX_CLASSES, description="Names in the order of their labels, with colours."
     )
     ignore: _Ignore | None = Field(None, description="The label that is ignored.")

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from segspec.errors import Span, did_you_mean
 from segspec.layers import LAYERS, by_type
@@ -36,13 +37,18 @@ class BlobRule(BaseModel):
     decay_mult: Real = Field(1.0, description="Factor on the weight decay.")
 
 
+def _listed(value: object) -> object:
+    """One rule as a list of one."""
+    return (value,) if isinstance(value, dict) else value
+
+
 class _CommonFields(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: str | None = None
     bottom: str | tuple[str, ...] | None = None
     top: str | tuple[str, ...] | None = None
-    param: BlobRule | tuple[BlobRule, ...] = ()
+    param: Annotated[tuple[BlobRule, ...], BeforeValidator(_listed)] = ()
     loss_weight: Reals = ()
 
 
@@ -156,11 +162,10 @@ class _Wiring:
         for key in misspelt:
             hint = did_you_mean(key.text, (*field_names(layer_type), *known))
             self.problems.add(f"{subject} has no parameter '{key.text}'", key.span, hint)
-        own = own.without(*(key.text for key in misspelt))
-        layer = read_model(layer_type, own, self.problems, subject, use.type.span)
-        if misspelt or layer is None:
+        if misspelt:
             return None
-        return self._with_classes(layer, own)
+        layer = read_model(layer_type, own, self.problems, subject, use.type.span)
+        return None if layer is None else self._with_classes(layer, own)
 
     def _with_classes(self, layer: Layer, own: Mapping) -> Layer:
         """The layer with the class table's ignored label, unless the file says another."""
@@ -195,7 +200,8 @@ class _Wiring:
             hint = "a layer that keeps its mask is needed: PoolingMask"
             self.problems.add(f"'{node.text}' has no output of that kind", node.span, hint)
             return tops[0]
-        hint = did_you_mean(node.text, self.outputs) or "a layer must stand before it is named"
+        known = [name for name in self.outputs if name not in INPUTS]
+        hint = did_you_mean(node.text, known) or "a layer must stand before it is named"
         self.problems.add(f"no layer '{node.text}' before this one", node.span, hint)
         return "data"
 
@@ -218,8 +224,9 @@ class _Wiring:
                 message = f"{subject} takes {counted(least, most, what)}, got {len(found)}"
                 self.problems.add(message, use.type.span, hint)
                 return None
-        rules = common.param if isinstance(common.param, tuple) else ()
-        rest = common.param if isinstance(common.param, BlobRule) else BlobRule()
+        for_all = isinstance(use.fields.get("param"), Mapping)
+        rules = () if for_all else common.param
+        rest = common.param[0] if for_all else BlobRule()
         return LayerSpec(name, layer, tuple(bottoms), tops, rules, rest, common.loss_weight, use.type.span)
 
     def _tops(self, name: str, layer: Layer, common: _CommonFields, scope: tuple[str, ...]) -> tuple[str, ...]:

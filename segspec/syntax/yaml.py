@@ -168,7 +168,8 @@ class _Builder:
 def _syntax_error(source: Source, error: yaml.MarkedYAMLError) -> Diagnostic:
     mark = error.problem_mark or error.context_mark
     span = Span(source, mark.line + 1, mark.column + 1) if mark else None
-    context = f" {error.context}" if error.context else ""
+    begun = f" (begun at line {error.context_mark.line + 1})" if error.context_mark else ""
+    context = f" {error.context}{begun}," if error.context else ""
     if error.problem and "\\t" in error.problem:
         return Diagnostic("a tab cannot indent YAML", span, "use spaces")
     return Diagnostic(f"not YAML:{context} {error.problem}".replace(":  ", ": "), span)

@@ -77,7 +77,7 @@ def test_nan_is_a_number() -> None:
         ("a: " + "9" * 5000, 1, 4, "a number of 5000 digits is too large"),
         ("a: \x01", 1, 4, "the character U+0001 cannot stand in YAML"),
         ("[" * (MAX_DEPTH + 1), 1, MAX_DEPTH + 1, f"nested more than {MAX_DEPTH} levels deep"),
-        ("a: [1, 2", 1, 9, "not YAML: while parsing a flow sequence expected ',' or ']', but got '<stream end>'"),
+        ("a: [1, 2", 1, 9, "not YAML: while parsing a flow sequence (begun at line 1), expected ',' or ']', but got '<stream end>'"),
     ],
 )
 def test_hazards_are_refused_at_their_place(text: str, line: int, column: int, message: str) -> None:
