@@ -88,6 +88,8 @@ class _Building:
         try:
             outputs = spec.layer.shapes(inputs, len(spec.tops))
             params = spec.layer.params(inputs)
+            for param in params.values():
+                param.check_filler()
             state = spec.layer.state(inputs)
         except ShapeError as error:
             self._report(spec, str(error))

@@ -10,10 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import jax
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from segspec.ops.window import PoolWindow
 from segspec.schema.types import Count, Real
@@ -53,9 +53,9 @@ class Blob(NamedTuple):
 class Filler(BaseModel):
     """How a parameter is initialised before training.
 
-    constant: `value`. gaussian: N(mean, std^2). uniform: U(min, max). msra: N(0, 2/n). xavier: U(-sqrt(3/n), sqrt(3/n)).
-    bilinear: the interpolation kernel of a deconvolution. positive_unitball: U(0, 1), each output summing to 1. n is the
-    number of inputs (FAN_IN), outputs (FAN_OUT) or their mean (AVERAGE). Source: Caffe, filler.hpp.
+    constant: `value`. gaussian: N(mean, std^2). uniform: U(min, max). msra: N(0, 2/n). xavier: U(-s, s), s = sqrt(3/n).
+    bilinear: the interpolation kernel of a deconvolution. positive_unitball: U(0, 1), each output summing to 1. n is
+    the number of inputs (FAN_IN), outputs (FAN_OUT) or their mean (AVERAGE). Source: Caffe, filler.hpp.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -67,11 +67,17 @@ class Filler(BaseModel):
     min: Real = Field(0.0, description="Lower bound of a uniform filler.")
     max: Real = Field(1.0, description="Upper bound of a uniform filler.")
     mean: Real = Field(0.0, description="Mean of a gaussian filler.")
-    std: Real = Field(1.0, description="Standard deviation of a gaussian filler.")
+    std: Real = Field(1.0, ge=0, description="Standard deviation of a gaussian filler.")
     sparse: int = Field(-1, description="Expected number of non-zero inputs of each output (gaussian); -1: all.")
     variance_norm: Literal["FAN_IN", "FAN_OUT", "AVERAGE"] = Field(
         "FAN_IN", description="What n counts in msra and xavier."
     )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.type == "uniform" and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
+        return self
 
 
 class ParamSpec(NamedTuple):
@@ -80,8 +86,8 @@ class ParamSpec(NamedTuple):
     Attributes:
         shape: as stored.
         filler: how it is initialised.
-        layout: how it relates to Caffe's blob. `filter`: stored (height, width, in, out), Caffe (out, in, height, width).
-            `matrix`: stored (in, out), Caffe (out, in). `plain`: the same order of elements.
+        layout: how it relates to Caffe's blob. `filter`: stored (height, width, in, out), Caffe (out, in, height,
+            width). `matrix`: stored (in, out), Caffe (out, in). `plain`: the same order of elements.
         caffe_shape: Caffe's shape where `layout` does not already give it, such as (1, C, 1, 1) for the fork's BN.
     """
 
@@ -89,6 +95,11 @@ class ParamSpec(NamedTuple):
     filler: Filler
     layout: Literal["filter", "matrix", "plain"] = "plain"
     caffe_shape: tuple[int, ...] | None = None
+
+    def check_filler(self) -> None:
+        """Raises ShapeError where the filler makes nothing of this shape."""
+        if self.filler.type == "bilinear" and self.layout != "filter":
+            raise ShapeError("a bilinear filler fits the filters of a convolution or deconvolution only")
 
 
 class StateSpec(NamedTuple):

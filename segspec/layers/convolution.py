@@ -56,7 +56,8 @@ class _Filtering(Layer):
             raise ShapeError(f"needs an image (batch, height, width, channels), got {x}")
         if x.shape[3] % self.group or self.num_output % self.group:
             raise ShapeError(
-                f"group {self.group} must divide the {x.shape[3]} channels of the input and num_output {self.num_output}"
+                f"group {self.group} must divide the {x.shape[3]} channels of the input "
+                f"and num_output {self.num_output}"
             )
 
     def _reach(self) -> Pair:
@@ -81,12 +82,12 @@ class Convolution(_Filtering):
     example: ClassVar[str] = "{num_output: 8, kernel_size: 3, pad: same}"
 
     pad: Padding = Field(
-        (0, 0), description="Zeros added on every side, in pixels; `same` keeps the size at stride 1 (odd kernels only)."
+        (0, 0), description="Zeros added on every side, in pixels; `same` keeps the size at stride 1 (kernels are odd)."
     )
     weight_filler: Filler = Field(Filler(type="msra"), description="Initial values of the filters.")
 
     def padding(self) -> Pair:
-        """Pixels of padding above and left (and as many below and right). Raises ShapeError for `same` on even kernels."""
+        """Pixels of padding above and left, as many below and right. Raises ShapeError for `same` on even kernels."""
         if self.pad != "same":
             return self.pad
         reach = self._reach()
@@ -111,7 +112,7 @@ class Convolution(_Filtering):
         if height < 1 or width < 1:
             reach = self._reach()
             raise ShapeError(f"the filter covers {reach[0]}x{reach[1]} pixels, more than the padded input")
-        return (Blob((x.shape[0], height, width, self.num_output), x.dtype),)
+        return (Blob((x.shape[0], height, width, self.num_output)),)
 
     def params(self, bottoms: Sequence[Blob]) -> dict[str, ParamSpec]:
         """`weight` (height, width, in / group, out) and `bias` (out)."""
@@ -183,8 +184,10 @@ class Deconvolution(_Filtering):
         if min(size) < 1:
             raise ShapeError(f"pad {self.pad[0]}x{self.pad[1]} cuts off the whole output")
         if len(bottoms) == 2:
+            if len(bottoms[1].shape) != 4:
+                raise ShapeError(f"size_of needs an image (batch, height, width, channels), got {bottoms[1]}")
             size = (bottoms[1].shape[1], bottoms[1].shape[2])
-        return (Blob((x.shape[0], *size, self.num_output), x.dtype),)
+        return (Blob((x.shape[0], *size, self.num_output)),)
 
     def params(self, bottoms: Sequence[Blob]) -> dict[str, ParamSpec]:
         """`weight` (height, width, out / group, in) and `bias` (out)."""

@@ -1,4 +1,4 @@
-"""Normalisation: over batches (BN, BatchNorm), over neighbouring channels (LRN), over a sample (MVN), and its affine part."""
+"""Normalisation: over batches (BN, BatchNorm), over neighbours (LRN), over a sample (MVN), and its affine part."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ Forward = tuple[tuple[jax.Array, ...], dict[str, jax.Array]]
 
 
 def _channels(x: Blob) -> int:
-    if len(x.shape) == 4:
-        return x.shape[3]
-    return x.shape[1] if len(x.shape) > 1 else 1
+    if len(x.shape) < 2:
+        raise ShapeError(f"needs channels: an input of at least 2 axes, got {x}")
+    return x.shape[3] if len(x.shape) == 4 else x.shape[1]
 
 
 class _BatchNormalization(Layer):
@@ -62,7 +62,6 @@ class _BatchNormalization(Layer):
         """The normalised x and the (mean, variance) that were used."""
         if batch:
             return batch_normalize(x, scale, shift, eps)
-
         mean, variance = state["mean"], state["variance"]
         return normalize_with(x, mean, lax.rsqrt(variance + eps), scale, shift), (mean, variance)
 
@@ -86,9 +85,9 @@ class _BatchNormalization(Layer):
 class BatchNorm(_BatchNormalization):
     """Normalises each channel to mean 0 and variance 1, then scales and shifts it by learned numbers.
 
-    y = scale (x - mean) / sqrt(variance + eps) + shift. In TRAIN mean and variance are the batch's own (biased); in TEST
-    they are running averages, or what compute-bn-stats measured. In a prototxt, as in BVLC Caffe, the layer has no scale
-    and shift of its own (a Scale layer follows) unless `scale_bias` says so.
+    y = scale (x - mean) / sqrt(variance + eps) + shift. In TRAIN mean and variance are the batch's own (biased); in
+    TEST they are running averages, or what compute-bn-stats measured. In a prototxt, as in BVLC Caffe, the layer has no
+    scale and shift of its own (a Scale layer follows) unless `scale_bias` says so.
     Source: Ioffe and Szegedy 2015; BVLC Caffe, batch_norm_layer.cpp; the scale and bias as in NVIDIA's Caffe.
     """
 
@@ -136,8 +135,8 @@ class BatchNorm(_BatchNormalization):
 class BN(_BatchNormalization):
     """SegNet's batch normalisation: the batch's own statistics in TRAIN and in TEST.
 
-    LEARN: y = scale (x - mean) / sqrt(variance + 1e-9) + shift with the mean and biased variance of the batch; outputs 2
-    and 3 are that mean and variance. INFERENCE: y = scale x + shift, the statistics having been folded into both.
+    LEARN: y = scale (x - mean) / sqrt(variance + 1e-9) + shift with the mean and biased variance of the batch; outputs
+    2 and 3 are that mean and variance. INFERENCE: y = scale x + shift, the statistics having been folded into both.
     Running averages are kept beside, for tests that ask for them. Source: caffe-segnet, bn_layer.cpp.
     """
 
@@ -285,7 +284,8 @@ class _Affine(Layer):
         given = bottoms[1] if len(bottoms) == 2 else None
         wanted = tuple(x.shape[axis] for axis in self._axes(len(x.shape), given))
         if given is not None and given.caffe_shape != wanted:
-            raise ShapeError(f"the second input must be {Blob(wanted)}, as the axes from {self.axis} on, but is {given}")
+            fitting = x if len(wanted) == 4 else Blob(wanted)
+            raise ShapeError(f"the second input must be {fitting}, as the axes from {self.axis} on, but is {given}")
         return (x,)
 
     def _spread(self, values: jax.Array, x: jax.Array) -> jax.Array:

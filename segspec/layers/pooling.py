@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,8 @@ from jax import lax
 from pydantic import Field, model_validator
 
 from segspec.layers.base import Arrays, Blob, Context, Count, Layer, Sampling, ShapeError
-from segspec.ops.argmax_pool import argmax_pool, to_flat, unpool, unpool_flat
+from segspec.ops.argmax_pool import argmax_pool, index_dtype, to_flat, unpool, unpool_flat
+from segspec.ops.cast import as_real
 from segspec.ops.pooling import average_pool
 from segspec.ops.window import Pair, PoolWindow
 from segspec.schema.types import Margin, Reference, Size
@@ -28,7 +29,7 @@ def _check_image(x: Blob) -> None:
 class Pooling(Layer):
     """Reduces each window of each channel to its maximum or its mean.
 
-    Output size ceil((H + 2 pad - kernel) / stride) + 1, a last window that would lie in the padding dropped; floor
+    Output size ceil((H + 2 pad - kernel) / stride) + 1, a last window that would start behind the image dropped; floor
     instead of ceil with round_mode FLOOR. MAX: windows are clipped to the image, and the first maximum passes the
     gradient. AVE: the sum over the image divided by the window's area in the padded image. A second output of MAX is
     the mask: where each maximum lay, as a local index. Source: Caffe, pooling_layer.cpp.
@@ -76,15 +77,16 @@ class Pooling(Layer):
             raise ShapeError("only MAX pooling has a mask")
         window = self.window((x.shape[1], x.shape[2]))
         shape = (x.shape[0], *window.output, x.shape[3])
-        mask = "uint8" if window.positions <= 256 else "int32"
-        return (Blob(shape, x.dtype), Blob(shape, mask, window))[:tops]
+        pooled = Blob(shape, x.dtype if self.pool == "MAX" else "float32")
+        return (pooled, Blob(shape, str(index_dtype(window)), window))[:tops]
 
     def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
         (x,) = bottoms
         window = self.window((x.shape[1], x.shape[2]))
         if self.pool == "AVE":
             return (average_pool(x, window),), {}
-        return argmax_pool(x, window)[: ctx.tops], {}
+        maximum, index = argmax_pool(as_real(x), window)
+        return (maximum.astype(x.dtype), index)[: ctx.tops], {}
 
     def sampling(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Sampling:
         if self.global_pooling or self.kernel_size is None:
@@ -126,6 +128,7 @@ class Upsample(Layer):
     bottoms: ClassVar[tuple[int, int | None]] = (2, 2)
     message: ClassVar[str] = "upsample_param"
     references: ClassVar[Mapping[str, int]] = {"mask": 1}
+    caffe_defaults: ClassVar[Mapping[str, Any]] = {"scale": 2}
     example: ClassVar[str] = "{scale: 2}"
 
     mask: Reference | None = Field(None, description="The PoolingMask whose maxima tell where values go.")
@@ -139,6 +142,8 @@ class Upsample(Layer):
     def _both_sizes(self) -> Self:
         if (self.upsample_h is None) != (self.upsample_w is None):
             raise ValueError("upsample_h and upsample_w go together: give both or neither")
+        if self.scale is None and (self.pad_out_h or self.pad_out_w):
+            raise ValueError("pad_out_h and pad_out_w take a row or column off what 'scale' says: give scale too")
         return self
 
     def size(self, x: Blob, mask: Blob) -> Pair:
@@ -157,6 +162,8 @@ class Upsample(Layer):
         if x.shape != mask.shape:
             raise ShapeError(f"the mask must have the shape of the input, {x}, but is {mask}")
         size = self.size(x, mask)
+        if min(size) < 1:
+            raise ShapeError(f"an output of {size[0]}x{size[1]} pixels is empty")
         if mask.window is not None and mask.window.input != size:
             _refuse_outside(mask.window, size)
         return (Blob((x.shape[0], *size, x.shape[3]), x.dtype),)

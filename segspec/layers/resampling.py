@@ -20,8 +20,8 @@ Forward = tuple[tuple[jax.Array, ...], dict[str, jax.Array]]
 class Interp(Layer):
     """Resizes bilinearly, corner pixels keeping their values.
 
-    The input is first cut by pad_beg and pad_end (0 or negative). The output is then (H - 1) / shrink_factor + 1 pixels,
-    enlarged to H + (H - 1)(zoom_factor - 1), or height x width, or the size of another layer.
+    The input is first cut by pad_beg and pad_end (0 or negative). The output is then (H - 1) / shrink_factor + 1
+    pixels, enlarged to H + (H - 1)(zoom_factor - 1), or height x width, or the size of another layer.
     Source: DeepLab's Caffe, interp_layer.cpp.
     """
 
@@ -48,6 +48,8 @@ class Interp(Layer):
             raise ValueError("height and width go together: give both or neither")
         if self.height is not None and (self.zoom_factor or self.shrink_factor or self.size_of):
             raise ValueError("height and width stand alone: no zoom_factor, shrink_factor or size_of beside them")
+        if self.size_of is not None and (self.zoom_factor or self.shrink_factor):
+            raise ValueError("size_of stands alone: no zoom_factor or shrink_factor beside it")
         return self
 
     def size(self, bottoms: Sequence[Blob]) -> Pair:

@@ -59,8 +59,8 @@ def fill(filler: FillerFields, key: jax.Array, shape: tuple[int, ...], layout: L
             return jnp.asarray(_bilinear(shape))
         case "positive_unitball":
             values = jax.random.uniform(key, shape, jnp.float32)
-            axes = (0,) if layout == "plain" and len(shape) == 1 else tuple(range(len(shape) - 1))
-            return values / jnp.sum(values, axes, keepdims=True)
+            inputs = range(1, len(shape)) if layout == "plain" else range(len(shape) - 1)
+            return values / jnp.sum(values, tuple(inputs), keepdims=True)
     return jnp.full(shape, filler.value, jnp.float32)
 
 
@@ -95,12 +95,15 @@ def _gaussian(filler: FillerFields, key: jax.Array, shape: tuple[int, ...], layo
 
 
 def _bilinear(shape: tuple[int, ...]) -> np.ndarray:
-    """The interpolation kernel in every channel pair: (1 - |y/f - c|)(1 - |x/f - c|).
+    """The interpolation kernel in every channel pair: the outer product of 1 - |i/f - c| along both sides.
 
-    f = ceil(k / 2) and c = (k - 1) / (2 f), k being the kernel's width. Source: BVLC Caffe, filler.hpp.
+    f = ceil(k / 2) and c = (k - 1) / (2 f), k being the length of the side. Source: BVLC Caffe, filler.hpp, which knows
+    square kernels only.
     """
-    height, width = shape[:2]
-    factor = math.ceil(width / 2)
-    center = (width - 1) / (2 * factor)
-    rows, columns = (1 - np.abs(np.arange(length) / factor - center) for length in (height, width))
+
+    def along(length: int) -> np.ndarray:
+        factor = math.ceil(length / 2)
+        return 1 - np.abs(np.arange(length) / factor - (length - 1) / (2 * factor))
+
+    rows, columns = along(shape[0]), along(shape[1])
     return np.broadcast_to(np.outer(rows, columns)[:, :, None, None], shape).astype(np.float32)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from segspec.ops.cast import as_real
 from segspec.ops.window import PoolWindow
 
 
@@ -19,21 +21,21 @@ def average_pool(x: jax.Array, window: PoolWindow) -> jax.Array:
         window: the windows.
 
     Returns:
-        (batch, *window.output, channels).
+        (batch, *window.output, channels), summed in float32 and returned in the type of x; float32 for whole numbers.
     """
     padding = [(0, 0)]
     for axis in (0, 1):
         end = (window.output[axis] - 1) * window.stride[axis] + window.kernel[axis]
         padding.append((window.pad[axis], max(0, end - window.input[axis] - window.pad[axis])))
     total: jax.Array = lax.reduce_window(
-        x,
-        np.zeros((), x.dtype),
+        x.astype(jnp.float32),
+        np.zeros((), np.float32),
         lax.add,
         (1, *window.kernel, 1),
         (1, *window.stride, 1),
         (*padding, (0, 0)),
     )
-    return total / _areas(window)[None, :, :, None].astype(x.dtype)
+    return (total / _areas(window)[None, :, :, None]).astype(as_real(x).dtype)
 
 
 def _areas(window: PoolWindow) -> np.ndarray:

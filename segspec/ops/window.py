@@ -23,14 +23,13 @@ def deconvolution_output(size: int, kernel: int, stride: int, pad: int, dilation
 def pooling_output(size: int, kernel: int, stride: int, pad: int, *, ceil: bool = True) -> int:
     """Windows of a pooling along one axis, as Caffe counts them.
 
-    `ceil((size + 2 pad - kernel) / stride) + 1`, rounded down instead when `ceil` is false. With padding, a last
-    window that would start outside the image and its leading padding is dropped.
+    `ceil((size + 2 pad - kernel) / stride) + 1`, rounded down instead when `ceil` is false. A last window that would
+    start outside the image and its leading padding is dropped; Caffe drops it only where there is padding, and fills it
+    with the least number there is otherwise.
     """
     span = size + 2 * pad - kernel
     count = (-(-span // stride) if ceil else span // stride) + 1
-    if pad and (count - 1) * stride >= size + pad:
-        count -= 1
-    return count
+    return count - 1 if (count - 1) * stride >= size + pad else count
 
 
 @dataclass(frozen=True)
