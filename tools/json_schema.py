@@ -1,0 +1,334 @@
+"""JSON Schemas (draft 2020-12) of spec and solver files, derived from the models that read them.
+
+A schema tells an editor which words may stand where. `segspec check` finds more, such as shapes that do not fit. Any
+value may be a text with a `$name` in it, since params, blocks and loops fill it in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from segspec.layers import LAYERS
+from segspec.layers.base import Filler, Layer
+from segspec.layers.data import DataLayer
+from segspec.spec.classes import MAX_CLASSES, _TableFile
+from segspec.spec.net import KEYS, PHASES
+from segspec.spec.netspec import InputSize
+from segspec.spec.solver import NEEDS, Solver
+from segspec.spec.wire import BlobRule
+from segspec.syntax.macros import BRANCHES, MAX_LAYERS
+
+Schema = dict[str, Any]
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+SOURCES = tuple(layer for layer in LAYERS if issubclass(layer, DataLayer))
+USED = tuple(layer for layer in LAYERS if layer.role != "data")
+"""The types that stand under `layers:`."""
+
+_NOISE = ("title", "message", "default")
+_NAMES: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_COMMON: dict[str, Schema] = {
+    "name": {
+        "description": "Name of the layer or block, unique in its scope; others refer to it by this.",
+        "type": "string",
+        "pattern": r"^[^\s:]+$",
+    },
+    "bottom": {"description": "What the layer reads; left out, the last feature (and the label).", **_NAMES},
+    "top": {"description": "Names of the layer's outputs; left out, the layer's own name.", **_NAMES},
+    "param": {
+        "description": "How learned blobs are trained: one rule for all, or a list in the order of the blobs.",
+        "anyOf": [{"$ref": "#/$defs/BlobRule"}, {"type": "array", "items": {"$ref": "#/$defs/BlobRule"}}],
+    },
+    "loss_weight": {
+        "description": "Factor of each output in the net's loss; left out, 1 for a loss and 0 for all others.",
+        "anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}],
+    },
+    "repeat": {"description": "How many times in a row.", "type": "integer", "minimum": 0, "maximum": MAX_LAYERS},
+    "when": {"description": "Whether it is there at all, such as `$i > 2`.", "type": "boolean"},
+}
+_BLOCK_USE = ("name", "repeat", "when")
+
+
+def spec_schema() -> Schema:
+    """The schema of a network spec."""
+    required, optional = _by_need(USED)
+    properties = _top_level()
+    assert tuple(properties) == KEYS, "a top-level field has no schema"
+    return {
+        "$schema": DIALECT,
+        "title": "segspec network",
+        "description": "A network for semantic segmentation, version 1 of the language.",
+        "type": "object",
+        "properties": properties,
+        "required": ["segspec", "layers"],
+        "additionalProperties": False,
+        "$defs": {
+            "filled_in": {
+                "description": "A text with a $name that a param, a block or a loop fills in.",
+                "type": "string",
+                "pattern": r"\$",
+            },
+            "layers": {"type": "array", "items": {"$ref": "#/$defs/layer"}},
+            "layer": _layer([*required, *optional], optional),
+            "block_use": {
+                "description": "A block with its arguments.",
+                "type": ["object", "null"],
+                "properties": {name: {"$ref": f"#/$defs/common_{name}"} for name in _BLOCK_USE},
+            },
+            "block": _block(),
+            **{f"common_{name}": _fillable(schema) for name, schema in _COMMON.items()},
+            "Filler": _model(Filler),
+            "BlobRule": _model(BlobRule),
+            **{layer.type: _layer_type(layer) for layer in USED},
+            **{source.type: _source(source) for source in SOURCES},
+        },
+    }
+
+
+def solver_schema() -> Schema:
+    """The schema of a solver file, with the fields that each learning rate policy needs."""
+    schema = _cleaned(Solver.model_json_schema())
+    needs = [
+        {
+            "if": {"properties": {"lr_policy": {"const": policy}}, "required": ["lr_policy"]},
+            "then": {"required": [*fields]},
+        }
+        for policy, fields in NEEDS.items()
+        if fields
+    ]
+    defaults = {name: info.default for name, info in Solver.model_fields.items() if not info.is_required()}
+    for name, value in defaults.items():
+        if value not in (None, ()):
+            schema["properties"][name]["default"] = value
+    return {"$schema": DIALECT, "title": "segspec solver", **schema, "allOf": needs}
+
+
+def _policy_needs(policy: str, fields: Iterable[str]) -> Schema:
+    condition = {"properties": {"lr_policy": {"const": policy}}, "required": ["lr_policy"]}
+    return {"if": condition, "then": {"required": list(fields)}}
+
+
+def _by_need(layers: Iterable[type[Layer]]) -> tuple[list[str], list[str]]:
+    """Types that need a parameter, and types that may stand as a bare word."""
+    required: list[str] = []
+    optional: list[str] = []
+    for layer in layers:
+        needs = any(info.is_required() for info in layer.model_fields.values())
+        (required if needs else optional).append(layer.type)
+    return required, optional
+
+
+def _top_level() -> dict[str, Schema]:
+    return {
+        "segspec": {"description": "Version of the language.", "const": 1},
+        "name": {"description": "Name of the net; left out, the file's name.", "type": "string"},
+        "classes": {
+            "description": "The classes in the order of their labels: a table's name, a count, names, or a table.",
+            "anyOf": [
+                {"type": "string"},
+                {"type": "integer", "minimum": 2, "maximum": MAX_CLASSES},
+                {
+                    "type": "array",
+                    "items": {"type": ["string", "number", "boolean", "null"]},
+                    "minItems": 2,
+                    "maxItems": MAX_CLASSES,
+                    "uniqueItems": True,
+                },
+                _fillable(_model_plain(_TableFile)),
+            ],
+        },
+        "params": {
+            "description": "Named values, read as $name anywhere and changed by --set NAME=VALUE.",
+            "type": "object",
+            "propertyNames": {"not": {"const": "classes"}},
+        },
+        "use": {"description": "Block libraries: blocks/NAME.yaml beside the spec or shipped.", **_NAMES},
+        "blocks": {
+            "description": "Blocks of layers with arguments, used like layer types.",
+            "type": "object",
+            "propertyNames": {"not": {"enum": [layer.type for layer in LAYERS]}},
+            "additionalProperties": {"$ref": "#/$defs/block"},
+        },
+        "input": _fillable(_model_plain(InputSize)),
+        "data": {
+            "description": "Sources of images.",
+            "type": "object",
+            "properties": {phase: _fillable(_any_source()) for phase in PHASES},
+            "additionalProperties": False,
+        },
+        "layers": {"description": "The layers in order; each reads the feature before it.", "$ref": "#/$defs/layers"},
+        "output": {"description": "The blob that holds the scores; left out, what the loss reads.", "type": "string"},
+    }
+
+
+def _layer(types: list[str], bare: list[str]) -> Schema:
+    """One item of a list of layers: a type, a block, a loop or branches."""
+    alone = {"required": ["foreach"]}
+    branches = {"anyOf": [{"required": [kind]} for kind in BRANCHES]}
+    return {
+        "type": ["object", "string"],
+        "anyOf": [{"enum": bare}, {"not": {"enum": [layer.type for layer in LAYERS]}}],
+        "minProperties": 1,
+        "properties": {
+            **{name: {"$ref": f"#/$defs/{name}"} for name in types},
+            "foreach": {
+                "description": "Lists of equal length; `do` is carried out once a row.",
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": _fillable({"type": "array"}),
+            },
+            "do": {"description": "The layers of the loop.", "$ref": "#/$defs/layers"},
+            **{kind: _branches(kind) for kind in BRANCHES},
+            "name": {"$ref": "#/$defs/common_name"},
+            **{source.type: False for source in LAYERS if source.role == "data"},
+        },
+        "additionalProperties": {"$ref": "#/$defs/block_use"},
+        "allOf": [
+            {
+                "if": {"type": "object", **alone},
+                "then": {"required": ["do"], "propertyNames": {"enum": ["foreach", "do"]}},
+                "else": {
+                    "if": {"type": "object", **branches},
+                    "then": {"maxProperties": 2, "propertyNames": {"enum": [*BRANCHES, "name"]}},
+                    "else": {"maxProperties": 1, "propertyNames": {"not": {"enum": ["do", "name"]}}},
+                },
+            }
+        ],
+    }
+
+
+def _branches(kind: str) -> Schema:
+    how = "added up" if kind == "sum" else "joined along the channels"
+    branch = {"anyOf": [{"$ref": "#/$defs/layers"}, {"$ref": "#/$defs/layer"}]}
+    return {
+        "description": f"Branches from the same input, {how}; an empty branch [] is the input itself.",
+        "type": "array",
+        "minItems": 2,
+        "items": branch,
+    }
+
+
+def _block() -> Schema:
+    scalar = {"type": ["string", "number", "boolean", "null"]}
+    return {
+        "type": "object",
+        "properties": {
+            "args": {
+                "description": "Arguments: a kind (int, float, bool, str, ref) or a default value.",
+                "type": ["object", "null"],
+                "additionalProperties": scalar,
+            },
+            "layers": {"$ref": "#/$defs/layers"},
+        },
+        "required": ["layers"],
+        "additionalProperties": False,
+    }
+
+
+def _layer_type(layer: type[Layer]) -> Schema:
+    schema = _model(layer)
+    needed = schema.get("required")
+    common = {name: {"$ref": f"#/$defs/common_{name}"} for name in _COMMON}
+    return {
+        **schema,
+        "type": "object" if needed else ["object", "null"],
+        "properties": {**common, **schema["properties"]},
+    }
+
+
+def _source(source: type[DataLayer]) -> Schema:
+    schema = _model(source)
+    return {**schema, "properties": {"type": {"const": source.type}, **schema["properties"]}}
+
+
+def _any_source() -> Schema:
+    types = [source.type for source in SOURCES]
+    return {
+        "type": "object",
+        "properties": {"type": {"description": "Kind of source.", "enum": types}},
+        "required": ["type"],
+        "allOf": [
+            {"if": {"properties": {"type": {"const": name}}}, "then": {"$ref": f"#/$defs/{name}"}} for name in types
+        ],
+    }
+
+
+def _model(model: type[BaseModel]) -> Schema:
+    """A model's schema in which every value may be a text that is filled in."""
+    schema = _model_plain(model)
+    properties = {name: _fillable(_with_default(model, name, field)) for name, field in schema["properties"].items()}
+    return {**schema, "properties": properties}
+
+
+def _model_plain(model: type[BaseModel]) -> Schema:
+    schema = model.model_json_schema(by_alias=True)
+    definitions = schema.pop("$defs", {})
+    inlined = _inlined(schema, {name: body for name, body in definitions.items() if name != "Filler"})
+    return _cleaned(inlined)
+
+
+def _inlined(node: Any, definitions: Mapping[str, Schema]) -> Any:
+    """The schema with references to local definitions replaced by these."""
+    if isinstance(node, list):
+        return [_inlined(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    name = str(node.get("$ref", "")).removeprefix("#/$defs/")
+    if name in definitions:
+        rest = {key: value for key, value in node.items() if key != "$ref"}
+        return _inlined({**_cleaned(definitions[name]), **rest}, definitions)
+    return {key: _inlined(value, definitions) for key, value in node.items()}
+
+
+def _cleaned(schema: Schema) -> Schema:
+    """The schema without pydantic's titles and our own notes; descriptions in one line."""
+    properties = schema.get("properties", {})
+    fields = {
+        name: {key: value for key, value in field.items() if key not in _NOISE} for name, field in properties.items()
+    }
+    top = {key: value for key, value in schema.items() if key not in _NOISE}
+    if "description" in top:
+        top["description"] = " ".join(top["description"].split())
+    return {**top, "properties": fields}
+
+
+def _without_noise(schema: Schema) -> Schema:
+    return {key: value for key, value in schema.items() if key not in _NOISE}
+
+
+def _with_default(model: type[BaseModel], name: str, field: Schema) -> Schema:
+    """The field with its default as a user would write it."""
+    info = model.model_fields[name if name in model.model_fields else f"{name}_"]
+    if info.is_required() or info.default in (None, ()):
+        return field
+    return {**field, "default": plain_default(info.default)}
+
+
+def plain_default(value: object) -> object:
+    """A default as a user would write it: fillers without their own defaults, pairs of equal numbers as one."""
+    if isinstance(value, Filler):
+        return {"type": value.type, **value.model_dump(exclude_defaults=True, exclude={"type"})}
+    if isinstance(value, tuple):
+        return value[0] if len(set(value)) == 1 and all(isinstance(item, int) for item in value) else list(value)
+    return value
+
+
+def _fillable(schema: Schema) -> Schema:
+    """The schema, or a text with a `$name`, here and inside lists and mappings."""
+    about: Schema = {key: schema[key] for key in ("description", "default") if key in schema}
+    bare = {key: value for key, value in schema.items() if key not in about}
+    if bare.get("type") == "string" and "enum" not in bare:
+        return schema
+    return {**about, "anyOf": [*_alternatives(bare), {"$ref": "#/$defs/filled_in"}]}
+
+
+def _alternatives(schema: Schema) -> list[Schema]:
+    """The alternatives of a schema, with everything inside them fillable."""
+    if set(schema) == {"anyOf"}:
+        return [inner for choice in schema["anyOf"] for inner in _alternatives(choice)]
+    inside = {key: _fillable(schema[key]) for key in ("items", "additionalProperties") if schema.get(key)}
+    if "properties" in schema:
+        inside["properties"] = {name: _fillable(field) for name, field in schema["properties"].items()}
+    return [{**schema, **inside}]
