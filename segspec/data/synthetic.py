@@ -62,7 +62,7 @@ def draw(layer: SyntheticSquares | SyntheticStreet, index: int) -> tuple[np.ndar
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([layer.seed, index])))
     if isinstance(layer, SyntheticStreet):
         return draw_street(rng, layer.height, layer.width)
-    return draw_squares(rng, layer.height, layer.width, layer.squares, layer.noise)
+    return draw_squares(rng, layer.height, layer.width, layer.squares, layer.noise, bright=layer.bright)
 
 
 def synthetic_layer(

@@ -172,6 +172,9 @@ class SyntheticSquares(_Synthetic):
     example: ClassVar[str] = "{count: 200, height: 64, width: 64, squares: 2, batch_size: 8}"
 
     squares: Count = Field(1, description="Greatest number of squares in one image; at least one is drawn.")
+    bright: bool = Field(
+        True, description="Whether squares are always brighter than the background; else both have any colour."
+    )
     noise: Real = Field(12.0, ge=0, description="Standard deviation of the noise, in grey levels of 255.")
 
 
