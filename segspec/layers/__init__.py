@@ -17,6 +17,7 @@ from segspec.layers.activation import (
     TanH,
     Threshold,
 )
+from segspec.layers.affine import Bias, Scale
 from segspec.layers.arrangement import Concat, Crop, Flatten, Reshape, Silence, Slice, Split, Tile
 from segspec.layers.base import Layer
 from segspec.layers.combination import ArgMax, Eltwise, Reduction
@@ -35,7 +36,7 @@ from segspec.layers.loss import (
     SoftmaxWithLoss,
 )
 from segspec.layers.metric import Accuracy
-from segspec.layers.normalization import BN, LRN, MVN, BatchNorm, Bias, Scale
+from segspec.layers.normalization import BN, LRN, MVN, BatchNorm
 from segspec.layers.pooling import Pooling, PoolingMask, Upsample
 from segspec.layers.region_loss import DiceLoss, JaccardLoss, LovaszSoftmaxLoss
 from segspec.layers.resampling import Interp
