@@ -63,7 +63,9 @@ class Pooling(Layer):
 
     def window(self, size: Pair) -> PoolWindow:
         """The windows over a plane of this (height, width). Raises ShapeError when none fits."""
-        kernel = size if self.global_pooling or self.kernel_size is None else self.kernel_size
+        if self.global_pooling or self.kernel_size is None:
+            return PoolWindow.over(size, size, size)
+        kernel = self.kernel_size
         window = PoolWindow.over(size, kernel, self.stride, self.pad, ceil=self.round_mode == "CEIL")
         if min(window.output) < 1:
             raise ShapeError(f"windows of {kernel[0]}x{kernel[1]} pixels do not fit the padded input")
