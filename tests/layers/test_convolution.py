@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from segspec.layers.base import Blob, Context, Filler, Layer, Sampling, ShapeError
+from segspec.layers.convolution import Convolution, Deconvolution
+
+IMAGE = Blob((2, 7, 9, 4))
+
+
+def made(layer: type[Layer], **fields: Any) -> Any:
+    return layer.model_validate({"num_output": 6, "kernel_size": 3, **fields})
+
+
+def run(layer: Layer, *bottoms: jax.Array, dtype: str = "float32", **given: jax.Array) -> jax.Array:
+    blobs = [Blob(bottom.shape) for bottom in bottoms]
+    params = {
+        name: given.get(name, jnp.asarray(np.random.default_rng(1).normal(size=spec.shape), jnp.float32))
+        for name, spec in layer.params(blobs).items()
+    }
+    (y,), changed = layer.forward(params, {}, bottoms, Context(dtype=dtype))
+    assert not changed
+    assert y.shape == layer.shapes(blobs)[0].shape
+    return y
+
+
+def values(blob: Blob = IMAGE) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(0).normal(size=blob.shape), jnp.float32)
+
+
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        ({}, (5, 7)),
+        ({"pad": 1}, (7, 9)),
+        ({"pad": [0, 2]}, (5, 11)),
+        ({"kernel_size": [7, 1], "stride": [1, 4]}, (1, 3)),
+        ({"stride": 2}, (3, 4)),
+        ({"dilation": 3}, (1, 3)),
+        ({"pad": "same"}, (7, 9)),
+        ({"pad": "same", "stride": 2}, (4, 5)),
+        ({"pad": "same", "dilation": [1, 4], "kernel_size": [5, 3]}, (7, 9)),
+        ({"pad": "same", "kernel_size": 2, "dilation": 2}, (7, 9)),
+        ({"pad": "same", "kernel_size": 1}, (7, 9)),
+        ({"group": 2}, (5, 7)),
+    ],
+)
+def test_output_sizes(fields: dict[str, Any], size: tuple[int, int]) -> None:
+    layer = made(Convolution, **fields)
+    assert layer.shapes([IMAGE]) == (Blob((2, *size, 6)),)
+    assert run(layer, values()).shape == (2, *size, 6)
+
+
+def test_same_padding_puts_the_filter_in_the_middle() -> None:
+    layer = made(Convolution, num_output=1, kernel_size=[3, 5], pad="same", bias_term=False)
+    weight = jnp.zeros((3, 5, 1, 1)).at[1, 2].set(1)
+    x = values(Blob((1, 4, 6, 1)))
+    np.testing.assert_array_equal(run(layer, x, weight=weight), x)
+
+
+@pytest.mark.parametrize("fields", [{"kernel_size": 2}, {"kernel_size": [3, 4]}, {"kernel_size": 4, "dilation": 3}])
+def test_same_padding_needs_a_middle(fields: dict[str, Any]) -> None:
+    with pytest.raises(ShapeError, match=r"pad: same needs odd kernels.*write the padding as a number"):
+        made(Convolution, pad="same", **fields).shapes([IMAGE])
+
+
+@pytest.mark.parametrize("pad", ["valid", -1, [1, 2, 3], 1.0, True, [1, -1], None])
+def test_padding_is_same_or_pixels(pad: object) -> None:
+    with pytest.raises(ValidationError, match="must be `same`, a whole number from 0, or"):
+        made(Convolution, pad=pad)
+
+
+@pytest.mark.parametrize("layer", [Convolution, Deconvolution])
+def test_refuses_what_does_not_fit(layer: type[Layer]) -> None:
+    with pytest.raises(ShapeError, match="group 3 must divide the 4 channels of the input and num_output 6"):
+        made(layer, group=3).shapes([IMAGE])
+    with pytest.raises(ShapeError, match="num_output 6"):
+        made(layer, group=4).shapes([IMAGE])
+    with pytest.raises(ShapeError, match=r"needs an image .* got 2x7"):
+        made(layer).shapes([Blob((2, 7))])
+
+
+def test_a_filter_larger_than_the_image_is_told_with_its_dilation() -> None:
+    with pytest.raises(ShapeError, match="the filter covers 9x9 pixels, more than the padded input"):
+        made(Convolution, dilation=4).shapes([IMAGE])
+    with pytest.raises(ShapeError, match="pad 5x5 cuts off the whole output"):
+        made(Deconvolution, pad=5).shapes([IMAGE])
+
+
+@pytest.mark.parametrize("layer", [Convolution, Deconvolution])
+def test_the_bias_is_added_once_to_each_channel(layer: type[Layer]) -> None:
+    x = values()
+    weight = jnp.asarray(np.random.default_rng(2).normal(size=made(layer).params([IMAGE])["weight"].shape), jnp.float32)
+    bias = jnp.arange(6.0)
+    with_bias = run(made(layer), x, weight=weight, bias=bias)
+    plain = made(layer, bias_term=False)
+    assert list(plain.params([IMAGE])) == ["weight"]
+    np.testing.assert_allclose(with_bias, run(plain, x, weight=weight) + bias, rtol=1e-5, atol=1e-5)
+
+
+def test_blobs_are_stored_by_layout_and_start_as_caffe_or_yaml_says() -> None:
+    params = made(Convolution, kernel_size=[3, 5], group=2).params([IMAGE])
+    assert (params["weight"].shape, params["weight"].layout) == ((3, 5, 2, 6), "filter")
+    assert params["weight"].filler.type == "msra"
+    assert params["bias"] == ((6,), Filler(), "plain", None)
+    turned = made(Deconvolution, kernel_size=[3, 5], group=2).params([IMAGE])
+    assert (turned["weight"].shape, turned["weight"].layout) == ((3, 5, 3, 4), "filter")
+    assert Convolution.caffe_defaults == Deconvolution.caffe_defaults == {"weight_filler": {"type": "constant"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "filler"),
+    [
+        ({"num_output": 4, "group": 4}, "bilinear"),
+        ({"num_output": 8, "group": 4}, "msra"),
+        ({"num_output": 4}, "msra"),
+        ({"num_output": 4, "group": 4, "weight_filler": {"type": "xavier"}}, "xavier"),
+        ({"num_output": 4, "weight_filler": {"type": "bilinear"}}, "bilinear"),
+    ],
+)
+def test_a_deconvolution_of_each_channel_starts_as_interpolation(fields: dict[str, Any], filler: str) -> None:
+    assert made(Deconvolution, **fields).params([IMAGE])["weight"].filler.type == filler
+
+
+def test_a_bilinear_bias_is_refused() -> None:
+    params = made(Convolution, bias_filler={"type": "bilinear"}).params([IMAGE])
+    params["weight"].check_filler()
+    with pytest.raises(ShapeError, match="bilinear filler fits the filters of a convolution"):
+        params["bias"].check_filler()
+
+
+@pytest.mark.parametrize("fields", [{"kernel_size": 2, "stride": 2}, {"stride": 2, "pad": 1}, {"dilation": 2}])
+def test_deconvolution_output_sizes(fields: dict[str, Any]) -> None:
+    layer = made(Deconvolution, **fields)
+    height, width = layer.shapes([IMAGE])[0].shape[1:3]
+    back = made(Convolution, **fields).shapes([Blob((2, height, width, 4))])[0]
+    assert back.shape[1:3] == (7, 9)
+
+
+@pytest.mark.parametrize("size", [(11, 15), (14, 18), (20, 30), (11, 30), (1, 1)])
+def test_size_of_cuts_or_pads_below_and_right(size: tuple[int, int]) -> None:
+    layer = made(Deconvolution, kernel_size=2, stride=2, size_of="data")
+    x, other = values(), jnp.zeros((1, *size, 5))
+    whole = np.asarray(run(layer, x))
+    fitted = np.asarray(run(layer, x, other))
+    expected = np.zeros((2, *size, 6), np.float32)
+    rows, columns = min(size[0], 14), min(size[1], 18)
+    expected[:, :rows, :columns] = whole[:, :rows, :columns]
+    np.testing.assert_array_equal(fitted, expected)
+
+
+def test_size_of_needs_an_image() -> None:
+    with pytest.raises(ShapeError, match=r"size_of needs an image .* got 2x5"):
+        made(Deconvolution).shapes([IMAGE, Blob((2, 5))])
+
+
+@pytest.mark.parametrize("layer", [Convolution, Deconvolution])
+def test_bfloat16_is_what_it_computes_in_and_returns(layer: type[Layer]) -> None:
+    half, exact = (run(made(layer), values(), dtype=dtype) for dtype in ("bfloat16", "float32"))
+    assert (half.dtype, exact.dtype) == (jnp.bfloat16, jnp.float32)
+    np.testing.assert_allclose(half.astype(jnp.float32), exact, atol=0.15)
+    gradient = jax.grad(lambda w: jnp.sum(run(made(layer), values(), dtype="bfloat16", weight=w).astype(jnp.float32)))(
+        jnp.ones(made(layer).params([IMAGE])["weight"].shape)
+    )
+    assert gradient.dtype == jnp.float32
+
+
+def test_multiply_adds_count_every_tap() -> None:
+    layer = made(Convolution, kernel_size=[3, 5], group=2)
+    assert layer.multiply_adds([IMAGE], layer.shapes([IMAGE])) == 2 * 5 * 5 * 6 * (3 * 5 * 2)
+    turned = made(Deconvolution, kernel_size=[3, 5], group=2)
+    assert turned.multiply_adds([IMAGE], turned.shapes([IMAGE])) == 2 * 7 * 9 * 4 * (3 * 5 * 3)
+
+
+def test_receptive_fields() -> None:
+    layer = made(Convolution, kernel_size=[3, 5], stride=[1, 2], dilation=[3, 1])
+    assert layer.sampling([IMAGE], layer.shapes([IMAGE])) == Sampling((7, 5), (Fraction(1), Fraction(2)))
+    turned = made(Deconvolution, kernel_size=[4, 5], stride=2)
+    assert turned.sampling([IMAGE], turned.shapes([IMAGE])) == Sampling((2, 3), (Fraction(1, 2), Fraction(1, 2)))
