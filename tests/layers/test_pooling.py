@@ -1,175 +1,236 @@
 from __future__ import annotations
 
+from fractions import Fraction
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from segspec.layers.base import Blob, Context, ShapeError
+from segspec.layers.base import Blob, Context, Layer, Sampling, ShapeError
 from segspec.layers.pooling import Pooling, PoolingMask, Upsample
-from segspec.ops.argmax_pool import to_flat
 from segspec.ops.window import PoolWindow
 
 IMAGE = Blob((2, 7, 9, 3))
-X = jnp.asarray(np.random.default_rng(0).normal(size=IMAGE.shape), jnp.float32)
-TILES = PoolWindow.over((7, 9), (2, 2), (2, 2))
 
 
-def pooled(layer: Pooling, x: jax.Array = X, tops: int = 1) -> tuple[jax.Array, ...]:
-    outputs, state = layer.forward({}, {}, [x], Context(tops=tops, inputs=(Blob(x.shape),)))
-    assert not state
+def values(shape: tuple[int, ...] = IMAGE.shape) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+
+
+def pool(layer: Layer, x: jax.Array, tops: int = 1) -> tuple[jax.Array, ...]:
+    outputs: tuple[jax.Array, ...] = jax.jit(lambda x: layer.forward({}, {}, [x], Context(tops=tops))[0])(x)
+    declared = layer.shapes([Blob(x.shape, str(x.dtype))], tops)
+    assert [(top.shape, str(top.dtype)) for top in outputs] == [(blob.shape, blob.dtype) for blob in declared]
     return outputs
 
 
-def upsampled(layer: Upsample, x: jax.Array, mask: jax.Array, window: PoolWindow | None) -> jax.Array:
-    blobs = (Blob(x.shape), Blob(mask.shape, str(mask.dtype), window))
-    (plane,), _ = layer.forward({}, {}, [x, mask], Context(inputs=blobs))
-    assert plane.shape == layer.shapes(blobs)[0].shape
-    return plane
+def upsample(layer: Upsample, x: jax.Array, mask: jax.Array, blob: Blob) -> np.ndarray[Any, Any]:
+    bottoms = Blob(x.shape), blob
+    (y,) = jax.jit(lambda *arrays: layer.forward({}, {}, arrays, Context(inputs=bottoms))[0])(x, mask)
+    assert y.shape == layer.shapes(bottoms)[0].shape
+    return np.asarray(y)
 
 
 @pytest.mark.parametrize(
-    ("layer", "size"),
+    ("fields", "size"),
     [
-        (Pooling(kernel_size=2, stride=2), (4, 5)),
-        (Pooling(kernel_size=2, stride=2, round_mode="FLOOR"), (3, 4)),
-        (Pooling(kernel_size=3, stride=2, pad=1), (4, 5)),
-        (Pooling(kernel_size=(2, 3)), (6, 7)),
-        (Pooling(global_pooling=True), (1, 1)),
-        (PoolingMask(), (4, 5)),
+        ({"kernel_size": 2, "stride": 2}, (4, 5)),
+        ({"kernel_size": 2, "stride": 2, "round_mode": "FLOOR"}, (3, 4)),
+        ({"kernel_size": 3}, (5, 7)),
+        ({"kernel_size": [7, 2], "stride": [1, 3]}, (1, 3)),
+        ({"kernel_size": 3, "stride": 2, "pad": 1}, (4, 5)),
+        ({"kernel_size": 1, "stride": 4}, (2, 3)),
+        ({"global_pooling": True}, (1, 1)),
     ],
-    ids=str,
 )
-def test_sizes_are_counted_as_caffe_does(layer: Pooling, size: tuple[int, int]) -> None:
-    assert layer.shapes((IMAGE,))[0] == Blob((2, *size, 3))
+@pytest.mark.parametrize("kind", ["MAX", "AVE"])
+def test_output_sizes(kind: str, fields: dict[str, Any], size: tuple[int, int]) -> None:
+    (y,) = pool(Pooling.model_validate({"pool": kind, **fields}), values())
+    assert y.shape == (2, *size, 3)
+    assert jnp.isfinite(y).all()
 
 
-def test_global_pooling_takes_the_whole_image_of_any_size() -> None:
-    np.testing.assert_array_equal(pooled(Pooling(global_pooling=True))[0], X.max((1, 2), keepdims=True))
-    mean = pooled(Pooling(pool="AVE", global_pooling=True))[0]
-    np.testing.assert_allclose(mean, X.mean((1, 2), keepdims=True), atol=1e-6)
-
-
-def test_global_pooling_of_a_large_image_compiles_at_once() -> None:
-    x = jnp.asarray(np.random.default_rng(1).normal(size=(1, 90, 120, 2)), jnp.float32)
-    _, mask = pooled(Pooling(global_pooling=True), x, 2)
-    window = Pooling(global_pooling=True).window((90, 120))
-    assert window.tiles
-    np.testing.assert_array_equal(to_flat(mask, window)[0, 0, 0], np.argmax(x.reshape(-1, 2), 0))
-
-
-def test_the_mask_names_its_windows() -> None:
-    maximum, mask = PoolingMask().shapes((IMAGE,), 2)
-    assert mask == Blob((2, 4, 5, 3), "uint8", TILES)
-    assert maximum.window is None
-    (_, wide) = Pooling(kernel_size=17, pad=5).shapes((Blob((1, 20, 20, 1)),), 2)
-    assert wide.dtype == "int32"
-
-
-def test_labels_keep_their_type_under_a_maximum() -> None:
-    label = Blob((1, 4, 4, 1), "int32")
-    layer = Pooling(kernel_size=2, stride=2)
-    (top,) = pooled(layer, jnp.arange(16, dtype=jnp.int32).reshape(label.shape))
-    assert layer.shapes((label,))[0].dtype == "int32" == top.dtype
-    np.testing.assert_array_equal(top[0, :, :, 0], [[5, 7], [13, 15]])
+def test_global_pooling_takes_the_whole_image() -> None:
+    x = values()
+    np.testing.assert_allclose(pool(Pooling(global_pooling=True), x)[0], x.max((1, 2), keepdims=True))
+    (mean,) = pool(Pooling(pool="AVE", global_pooling=True), x)
+    np.testing.assert_allclose(mean, x.mean((1, 2), keepdims=True), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"kernel_size": 2, "pool": "STOCHASTIC"}, "stochastic pooling is not supported"),
         ({}, "needs 'kernel_size'"),
-        ({"kernel_size": 2, "global_pooling": True}, "takes no kernel_size"),
-        ({"kernel_size": 2, "pad": 2}, "pad must be smaller than kernel_size"),
+        ({"pool": "STOCHASTIC", "kernel_size": 2}, "stochastic pooling is not supported; use MAX or AVE"),
+        ({"global_pooling": True, "kernel_size": 2}, "global_pooling takes no kernel_size, stride or pad"),
+        ({"global_pooling": True, "stride": 2}, "global_pooling takes no kernel_size, stride or pad"),
+        ({"global_pooling": True, "pad": 1}, "global_pooling takes no kernel_size, stride or pad"),
+        ({"kernel_size": [2, 3], "pad": [1, 3]}, "pad must be smaller than kernel_size"),
+        ({"kernel_size": 0}, "must be at least 1"),
     ],
 )
-def test_wrong_parameters_are_said_plainly(fields: dict[str, object], message: str) -> None:
+def test_parameters_that_mean_nothing(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Pooling.model_validate(fields)
-    with pytest.raises(ValidationError, match="only MAX pooling has a mask"):
-        PoolingMask.model_validate({"pool": "AVE"})
 
 
-def test_images_that_do_not_fit_are_said_plainly() -> None:
-    with pytest.raises(ShapeError, match="windows of 9x9 pixels do not fit"):
-        Pooling(kernel_size=9, round_mode="FLOOR").shapes((Blob((1, 5, 5, 1)),))
-    with pytest.raises(ShapeError, match="needs an image"):
-        Pooling(kernel_size=2).shapes((Blob((4, 10)),))
+def test_refuses_inputs_that_do_not_fit() -> None:
+    with pytest.raises(ShapeError, match="windows of 9x9 pixels do not fit the padded input"):
+        Pooling(kernel_size=(9, 9)).shapes([IMAGE])
+    with pytest.raises(ShapeError, match=r"needs an image .*, got 2x3"):
+        Pooling(kernel_size=(2, 2)).shapes([Blob((2, 3))])
     with pytest.raises(ShapeError, match="only MAX pooling has a mask"):
-        Pooling(pool="AVE", kernel_size=2).shapes((IMAGE,), 2)
+        Pooling(pool="AVE", kernel_size=(2, 2)).shapes([IMAGE], 2)
+    with pytest.raises(ValidationError, match="only MAX pooling has a mask"):
+        PoolingMask(pool="AVE")
 
 
-def test_values_return_to_where_they_were_the_greatest() -> None:
-    maximum, mask = pooled(PoolingMask(), X, 2)
-    plane = upsampled(Upsample(), maximum, mask, TILES)
-    kept = np.asarray(plane) != 0
-    assert kept.sum() == maximum.size
-    np.testing.assert_array_equal(np.asarray(plane)[kept], np.asarray(X)[kept])
+def test_the_mask_tells_its_window_in_as_few_bytes_as_it_can() -> None:
+    pooled, mask = PoolingMask().shapes([IMAGE], 2)
+    assert pooled == Blob((2, 4, 5, 3))
+    assert mask == Blob((2, 4, 5, 3), "uint8", PoolWindow.over((7, 9), (2, 2), (2, 2)))
+    large = Blob((1, 17, 17, 1))
+    assert Pooling(global_pooling=True).shapes([large], 2)[1].dtype == "int32"
+    pool(Pooling(global_pooling=True), values(large.shape), 2)
 
 
-def test_the_gradient_takes_the_same_way_back() -> None:
-    def there_and_back(x: jax.Array) -> jax.Array:
-        maximum, mask = pooled(PoolingMask(), x, 2)
-        return jnp.sum(upsampled(Upsample(), maximum, mask, TILES) ** 2) / 2
+def test_labels_are_pooled_as_whole_numbers() -> None:
+    labels = jnp.arange(2 * 5 * 5).reshape(2, 5, 5, 1)
+    (y,) = pool(Pooling(kernel_size=(3, 3), stride=(2, 2), pad=(1, 1)), labels)
+    np.testing.assert_array_equal(y[0, :, :, 0], [[6, 8, 9], [16, 18, 19], [21, 23, 24]])
+    (mean,) = pool(Pooling(pool="AVE", kernel_size=(1, 2), stride=(1, 2)), labels)
+    assert mean[0, 0, 0, 0] == 0.5
 
-    maximum, mask = pooled(PoolingMask(), X, 2)
-    np.testing.assert_array_equal(jax.grad(there_and_back)(X), upsampled(Upsample(), maximum, mask, TILES))
+
+def test_receptive_fields() -> None:
+    layer = Pooling(kernel_size=(3, 2), stride=(2, 1))
+    assert layer.sampling([IMAGE], layer.shapes([IMAGE])) == Sampling((3, 2), (Fraction(2), Fraction(1)))
+    everything = Pooling(global_pooling=True)
+    seen = everything.sampling([IMAGE], everything.shapes([IMAGE]))
+    assert seen == Sampling((0, 0), (Fraction(7), Fraction(9)))
+    bottoms = Blob((1, 4, 5, 2)), Blob((1, 4, 5, 2), "uint8")
+    for fields in ({"scale": 3}, {"upsample_h": 11, "upsample_w": 14}):
+        back = Upsample.model_validate(fields)
+        third = Fraction(1, 3)
+        assert back.sampling(bottoms, back.shapes(bottoms)) == Sampling((1, 1), (third, third))
+
+
+@pytest.mark.parametrize("fields", [{}, {"kernel_size": 3}, {"kernel_size": 3, "pad": 1}, {"kernel_size": [3, 2]}])
+def test_maxima_return_to_their_places(fields: dict[str, Any]) -> None:
+    layer = PoolingMask.model_validate(fields)
+    x = values()
+    pooled, mask = pool(layer, x, 2)
+    blob = layer.shapes([IMAGE], 2)[1]
+    y = upsample(Upsample(), pooled, mask, blob)
+    assert y.shape == x.shape
+    np.testing.assert_array_equal(y[y != 0], np.asarray(x)[y != 0])
+    if not fields:
+        assert (y != 0).sum() == pooled.size
+
+
+POOLED = Blob((1, 4, 5, 2))
+MASK = POOLED._replace(dtype="uint8", window=PoolWindow.over((7, 9), (2, 2), (2, 2)))
 
 
 @pytest.mark.parametrize(
-    ("layer", "size"),
+    ("fields", "window", "size"),
     [
-        (Upsample(), (7, 9)),
-        (Upsample(scale=2), (8, 10)),
-        (Upsample(scale=2, pad_out_h=True, pad_out_w=True), (7, 9)),
-        (Upsample(upsample_h=9, upsample_w=9), (9, 9)),
-        (Upsample(upsample_h=8, upsample_w=8, scale=3), (8, 8)),
+        ({}, True, (7, 9)),
+        ({"scale": 2}, True, (8, 10)),
+        ({"scale": 2, "pad_out_h": True}, True, (7, 10)),
+        ({"scale": 2, "pad_out_w": True, "pad_out_h": True}, True, (7, 9)),
+        ({"scale": 3, "upsample_h": 9, "upsample_w": 9}, True, (9, 9)),
+        ({"upsample_h": 6, "upsample_w": 12}, True, (6, 12)),
+        ({}, False, (8, 10)),
+        ({"scale": 3}, False, (12, 15)),
+        ({"upsample_h": 7, "upsample_w": 9}, False, (7, 9)),
+        ({"scale": 1, "pad_out_w": True}, False, (4, 4)),
     ],
-    ids=str,
 )
-def test_other_sizes_keep_the_meaning_of_flat_indices(layer: Upsample, size: tuple[int, int]) -> None:
-    maximum, mask = pooled(PoolingMask(), X, 2)
-    flat = np.asarray(to_flat(mask, TILES))
-    expected = np.zeros((2, size[0] * size[1], 3), np.float32)
-    for n, h, w, c in np.ndindex(maximum.shape):
-        expected[n, flat[n, h, w, c], c] = maximum[n, h, w, c]
-    for given, window in ((mask, TILES), (jnp.asarray(flat, jnp.float32), None)):
-        if window or layer != Upsample():
-            plane = upsampled(layer, maximum, given, window)
-            np.testing.assert_array_equal(plane, expected.reshape(2, *size, 3))
+def test_sizes_of_an_unpooling(fields: dict[str, Any], window: bool, size: tuple[int, int]) -> None:
+    mask = MASK if window else MASK._replace(window=None)
+    layer = Upsample.model_validate(fields)
+    y = upsample(layer, values(POOLED.shape), jnp.zeros(POOLED.shape, jnp.uint8), mask)
+    assert y.shape == (1, *size, 2)
 
 
-def test_a_mask_without_windows_is_doubled() -> None:
-    blobs = (Blob((1, 3, 4, 2)), Blob((1, 3, 4, 2)))
-    assert Upsample().shapes(blobs)[0].shape == (1, 6, 8, 2)
+@pytest.mark.parametrize("size", [(7, 9), (8, 9), (7, 11), (9, 7), (13, 5), (10, 10)])
+def test_other_sizes_keep_the_meaning_of_flat_indices(size: tuple[int, int]) -> None:
+    x = values((1, 7, 9, 2))
+    pooled, mask = pool(PoolingMask(), x, 2)
+    y = upsample(Upsample(upsample_h=size[0], upsample_w=size[1]), pooled, mask, MASK)
+    plane = upsample(Upsample(), pooled, mask, MASK).reshape(63, 2)
+    expected = np.zeros((size[0] * size[1], 2), np.float32)
+    expected[:63] = plane
+    np.testing.assert_array_equal(y.reshape(-1, 2), expected)
+
+
+def test_flat_masks_of_another_program_are_understood() -> None:
+    x = jnp.arange(1.0, 5.0).reshape(1, 2, 2, 1)
+    flat = jnp.array([0.0, 7.0, 9.0, 7.0]).reshape(1, 2, 2, 1)
+    y = upsample(Upsample(), x, flat, Blob((1, 2, 2, 1)))
+    expected = np.zeros(16)
+    expected[[0, 7, 9]] = [1, 4, 3]
+    np.testing.assert_array_equal(y.ravel(), expected)
+
+
+@pytest.mark.parametrize("fields", [{}, {"upsample_h": 8, "upsample_w": 9}, {"upsample_h": 7, "upsample_w": 10}])
+def test_the_gradient_of_an_unpooling_reads_the_places(fields: dict[str, Any]) -> None:
+    _, mask = pool(PoolingMask(), values((1, 7, 9, 2)), 2)
+    layer = Upsample.model_validate(fields)
+    numbered = jnp.arange(float(layer.shapes([POOLED, MASK])[0].size)).reshape(layer.shapes([POOLED, MASK])[0].shape)
+
+    def total(x: jax.Array) -> jax.Array:
+        (y,), _ = layer.forward({}, {}, [x, mask], Context(inputs=(POOLED, MASK)))
+        return jnp.sum(y * numbered)
+
+    places = upsample(layer, jnp.ones(POOLED.shape), mask, MASK)
+    gradient = np.asarray(jax.grad(total)(values(POOLED.shape)))
+    np.testing.assert_array_equal(np.sort(gradient, None), np.sort(np.asarray(numbered)[places == 1], None))
 
 
 @pytest.mark.parametrize(
-    ("layer", "x", "message"),
+    ("fields", "message"),
     [
-        (Upsample(), (2, 4, 5, 8), "the mask must have the shape of the input, 2x4x5x8, but is 2x4x5x3"),
-        (
-            Upsample(upsample_h=5, upsample_w=9),
-            (2, 4, 5, 3),
-            "an output of 5x9 pixels cannot hold the maxima of the 7x9",
-        ),
-        (Upsample(), (8, 3), "needs an image"),
+        ({"upsample_h": 4}, "upsample_h and upsample_w go together"),
+        ({"upsample_w": 4}, "upsample_h and upsample_w go together"),
+        ({"pad_out_h": True}, "give scale too"),
+        ({"pad_out_w": True, "upsample_h": 4, "upsample_w": 4}, "give scale too"),
+        ({"scale": 0}, "greater than or equal to 1"),
     ],
 )
-def test_masks_of_other_poolings_are_refused(layer: Upsample, x: tuple[int, ...], message: str) -> None:
-    with pytest.raises(ShapeError, match=message):
-        layer.shapes((Blob(x), Blob((2, 4, 5, 3), "uint8", TILES)))
-
-
-@pytest.mark.parametrize("fields", [{"upsample_h": 8}, {"upsample_w": 8}, {"pad_out_h": True}])
-def test_half_a_size_is_refused(fields: dict[str, object]) -> None:
-    with pytest.raises(ValidationError, match=r"go together|give scale too"):
+def test_sizes_that_contradict_each_other(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         Upsample.model_validate(fields)
 
 
-def test_receptive_field() -> None:
-    assert PoolingMask().sampling((IMAGE,), (Blob((2, 4, 5, 3)),)) == ((2, 2), (2, 2))
-    assert Pooling(global_pooling=True).sampling((IMAGE,), (Blob((2, 1, 1, 3)),)).kernel == (0, 0)
-    small, large = Blob((2, 4, 5, 3)), Blob((2, 8, 10, 3))
-    assert Upsample().sampling((small, small), (large,)) == ((1, 1), (0.5, 0.5))
+def test_a_prototxt_means_twice_the_size() -> None:
+    assert Upsample.caffe_defaults == {"scale": 2}
+
+
+@pytest.mark.parametrize(
+    ("x", "fields", "message"),
+    [
+        (Blob((1, 4, 5, 3)), {}, "the mask must have the shape of the input, 1x4x5x3, but is 1x4x5x2"),
+        (Blob((1, 5, 4, 2)), {}, "the mask must have the shape of the input, 1x5x4x2, but is 1x4x5x2"),
+        (Blob((2, 3)), {}, "needs an image .*, got 2x3"),
+        (
+            POOLED,
+            {"upsample_h": 6, "upsample_w": 9},
+            "an output of 6x9 pixels cannot hold the maxima of the 7x9 that were pooled; leave the size out",
+        ),
+        (POOLED, {"scale": 1}, "an output of 4x5 pixels cannot hold"),
+    ],
+)
+def test_masks_that_do_not_fit(x: Blob, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        Upsample.model_validate(fields).shapes([x, MASK])
+
+
+def test_an_output_without_pixels_is_refused() -> None:
+    line = Blob((1, 1, 5, 2))
+    with pytest.raises(ShapeError, match="an output of 0x5 pixels is empty"):
+        Upsample(scale=1, pad_out_h=True).shapes([line, line])
