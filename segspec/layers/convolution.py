@@ -144,8 +144,9 @@ class Convolution(_Filtering):
 class Deconvolution(_Filtering):
     """The transpose of a convolution: each input adds its filter, times its value, to the output.
 
-    Output size stride (H - 1) + dilation (kernel - 1) + 1 - 2 pad; with `size_of` the output is then cut or padded with
-    zeros at the lower and right border to the size of the named layer. A filler of type bilinear with one filter a
+    Output size stride (H - 1) + dilation (kernel - 1) + 1 - 2 pad. With `size_of` the output is then cut to the size of
+    the named layer, so that each input stays in the middle of the stride x stride pixels it enlarges to; missing rows or
+    columns, fewer than a stride, are zeros at the lower and right border. A filler of type bilinear with one filter a
     channel (group = num_output) enlarges like bilinear interpolation. Source: BVLC Caffe, deconv_layer.cpp.
     """
 
@@ -186,8 +187,26 @@ class Deconvolution(_Filtering):
         if len(bottoms) == 2:
             if len(bottoms[1].shape) != 4:
                 raise ShapeError(f"size_of needs an image (batch, height, width, channels), got {bottoms[1]}")
-            size = (bottoms[1].shape[1], bottoms[1].shape[2])
+            size = self._wanted(size, (bottoms[1].shape[1], bottoms[1].shape[2]))
         return (Blob((x.shape[0], *size, self.num_output)),)
+
+    def _wanted(self, own: Pair, wanted: Pair) -> Pair:
+        """The size asked for, if it is the size of this enlargement up to a stride; the wrong layer is not."""
+        if any(wanted[axis] - own[axis] >= self.stride[axis] for axis in (0, 1)):
+            raise ShapeError(
+                f"the input enlarges to {own[0]}x{own[1]} pixels, far from the {wanted[0]}x{wanted[1]} of 'size_of'"
+            )
+        return wanted
+
+    def _fit(self, y: jax.Array, size: Pair) -> jax.Array:
+        """Cut so that inputs keep their places, or padded with zeros at the lower and right border."""
+        config = [(0, 0, 0)]
+        for axis in (0, 1):
+            surplus = y.shape[1 + axis] - size[axis]
+            before = (self._reach()[axis] - self.stride[axis]) // 2 - self.pad[axis]
+            before = min(max(0, before), max(0, surplus))
+            config.append((-before, before - surplus, 0))
+        return jax.lax.pad(y, jnp.zeros((), y.dtype), (*config, (0, 0, 0)))
 
     def params(self, bottoms: Sequence[Blob]) -> dict[str, ParamSpec]:
         """`weight` (height, width, out / group, in) and `bias` (out)."""
@@ -207,7 +226,7 @@ class Deconvolution(_Filtering):
         if self.bias_term:
             y = y + params["bias"].astype(ctx.dtype)
         if len(bottoms) == 2:
-            y = _fit(y, (bottoms[1].shape[1], bottoms[1].shape[2]))
+            y = self._fit(y, (bottoms[1].shape[1], bottoms[1].shape[2]))
         return (y,), {}
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:
@@ -218,9 +237,3 @@ class Deconvolution(_Filtering):
         reach = self._reach()
         seen = (-(-reach[0] // self.stride[0]), -(-reach[1] // self.stride[1]))
         return Sampling(seen, (Fraction(1, self.stride[0]), Fraction(1, self.stride[1])))
-
-
-def _fit(y: jax.Array, size: Pair) -> jax.Array:
-    """Cut, or padded with zeros, at the lower and right border."""
-    config = [(0, 0, 0), *((0, size[axis] - y.shape[1 + axis], 0) for axis in (0, 1)), (0, 0, 0)]
-    return jax.lax.pad(y, jnp.zeros((), y.dtype), config)

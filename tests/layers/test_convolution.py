@@ -144,7 +144,7 @@ def test_deconvolution_output_sizes(fields: dict[str, Any]) -> None:
     assert back.shape[1:3] == (7, 9)
 
 
-@pytest.mark.parametrize("size", [(11, 15), (14, 18), (20, 30), (11, 30), (1, 1)])
+@pytest.mark.parametrize("size", [(11, 15), (14, 18), (15, 19), (11, 19), (1, 1)])
 def test_size_of_cuts_or_pads_below_and_right(size: tuple[int, int]) -> None:
     layer = made(Deconvolution, kernel_size=2, stride=2, size_of="data")
     x, other = values(), jnp.zeros((1, *size, 5))
@@ -154,6 +154,21 @@ def test_size_of_cuts_or_pads_below_and_right(size: tuple[int, int]) -> None:
     rows, columns = min(size[0], 14), min(size[1], 18)
     expected[:, :rows, :columns] = whole[:, :rows, :columns]
     np.testing.assert_array_equal(fitted, expected)
+
+
+def test_size_of_cuts_so_that_inputs_stay_in_their_places() -> None:
+    layer = made(Deconvolution, kernel_size=4, stride=2, size_of="data")
+    x = values()
+    whole = np.asarray(run(layer, x))
+    assert whole.shape[1:3] == (16, 20)
+    np.testing.assert_array_equal(run(layer, x, jnp.zeros((1, 14, 18, 5))), whole[:, 1:15, 1:19])
+    np.testing.assert_array_equal(run(layer, x, jnp.zeros((1, 13, 17, 5))), whole[:, 1:14, 1:18])
+
+
+def test_size_of_another_scale_is_refused() -> None:
+    layer = made(Deconvolution, kernel_size=2, stride=2, size_of="data")
+    with pytest.raises(ShapeError, match="enlarges to 14x18 pixels, far from the 28x36 of 'size_of'"):
+        layer.shapes([IMAGE, Blob((2, 28, 36, 5))])
 
 
 def test_size_of_needs_an_image() -> None:
