@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
@@ -213,20 +214,57 @@ def test_flat_indices_that_are_no_pixel_are_dropped(flat: float) -> None:
     np.testing.assert_array_equal(unpool_flat(jnp.ones((1, 1, 1, 1)), mask, (2, 2)), np.zeros((1, 2, 2, 1)))
 
 
+@pytest.mark.parametrize("window", SOME[:6])
+def test_no_scatter_nor_gather_there_or_back(window: PoolWindow) -> None:
+    """What makes results the same in every run: nothing is written to a place that is computed."""
+
+    def total(x: jax.Array) -> jax.Array:
+        maximum, index = argmax_pool(x, window)
+        return jnp.sum(unpool(maximum**2, index, window) ** 2)
+
+    program = jax.jit(jax.value_and_grad(total)).lower(jax.ShapeDtypeStruct((1, *window.input, 2), jnp.float32))
+    operations = set(re.findall(r"stablehlo\.(\w+)", program.as_text()))
+    assert "compare" in operations
+    assert not {name for name in operations if "scatter" in name or "gather" in name or name == "sort"}
+
+
+@pytest.mark.parametrize("window", [SOME[1], SOME[3], SOME[4], SOME[5]])
+def test_gradient_is_the_slope(window: PoolWindow) -> None:
+    """Central differences over values so far apart that no step changes a maximum.
+
+    Unpooled only where windows do not overlap: where two values meet, one hides the other but both get the gradient.
+    """
+    rng = np.random.default_rng(0)
+    x = rng.permutation(2 * np.prod(window.input)).reshape(1, *window.input, 2).astype(np.float32) / 8
+
+    @jax.jit
+    def totals(x: jax.Array) -> jax.Array:
+        maximum, index = argmax_pool(x, window)
+        y = unpool(maximum, index, window) if window.kernel == window.stride else maximum
+        return jnp.sum(y * jnp.cos(jnp.arange(y[0].size).reshape(y.shape[1:])), (1, 2, 3))
+
+    step = 1 / 32
+    pixels = np.eye(x.size, dtype=np.float32).reshape(x.size, *x.shape[1:])
+    slopes = (totals(x + step * pixels) - totals(x - step * pixels)) / (2 * step)
+    gradient = jax.jit(jax.grad(lambda x: totals(x)[0]))(x)
+    np.testing.assert_allclose(gradient.ravel(), slopes, atol=1e-2)
+
+
 @pytest.mark.oracle
+@pytest.mark.parametrize("ceil", [False, True])
 @pytest.mark.parametrize(("kernel", "stride", "pad"), [(2, 2, 0), (3, 2, 1), (3, 3, 0), (2, 1, 1)])
-def test_agrees_with_torch(kernel: int, stride: int, pad: int) -> None:
+@pytest.mark.parametrize("ties", [False, True])
+def test_agrees_with_torch(kernel: int, stride: int, pad: int, ceil: bool, ties: bool) -> None:
     torch = pytest.importorskip("torch")
-    x = tied((2, 8, 9, 3), 4)
-    window = PoolWindow.over((8, 9), (kernel, kernel), (stride, stride), (pad, pad), ceil=False)
+    shape = (2, 7, 9, 3)
+    x = tied(shape, 4) if ties else np.random.default_rng(4).normal(size=shape).astype(np.float32)
+    window = PoolWindow.over(shape[1:3], (kernel, kernel), (stride, stride), (pad, pad), ceil=ceil)
     there = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
-    theirs, flat = torch.nn.functional.max_pool2d(there, kernel, stride, pad, return_indices=True)
-    maximum, index = argmax_pool(jnp.asarray(x), window)
-    np.testing.assert_array_equal(maximum, theirs.detach().numpy().transpose(0, 2, 3, 1))
-    np.testing.assert_array_equal(to_flat(index, window), flat.numpy().transpose(0, 2, 3, 1))
-    theirs.sum().backward()
-    ours = jax.grad(lambda x: jnp.sum(argmax_pool(x, window)[0]))(jnp.asarray(x))
-    np.testing.assert_array_equal(ours, there.grad.numpy().transpose(0, 2, 3, 1))
+    theirs, flat = torch.nn.functional.max_pool2d(there, kernel, stride, pad, ceil_mode=ceil, return_indices=True)
+    theirs.backward(theirs.detach())
+    ours = everything(jnp.asarray(x), jnp.asarray(theirs.detach().numpy().transpose(0, 2, 3, 1)), window)
+    expected = {"maximum": theirs.detach(), "flat": flat, "pool gradient": there.grad}
     if kernel == stride:
-        back = torch.nn.functional.max_unpool2d(theirs, flat, kernel, stride, pad, output_size=(8, 9))
-        np.testing.assert_array_equal(unpool(maximum, index, window), back.detach().numpy().transpose(0, 2, 3, 1))
+        expected["placed"] = torch.nn.functional.max_unpool2d(theirs.detach(), flat, kernel, stride, 0, shape[1:3])
+    for name, array in expected.items():
+        np.testing.assert_allclose(ours[name], array.numpy().transpose(0, 2, 3, 1), rtol=1e-6, err_msg=name)
