@@ -7,8 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from segspec.errors import SegspecError, UsageError
+from segspec.tuning import tune_process
+
+if TYPE_CHECKING:
+    from segspec.spec.netspec import NetSpec
 
 Handler = Callable[[argparse.Namespace], int | None]
 
@@ -70,6 +75,18 @@ def _add_set(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _count(text: str) -> int:
+    """A whole number from 1 on."""
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"takes a whole number from 1 on, got '{text}'")
+
+
+def _count_or_none(text: str) -> int:
+    """A whole number from 0 on."""
+    return 0 if text == "0" else _count(text)
+
+
 def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     example = "  segspec check specs/segnet_camvid.yaml --size 180x240"
     parser = _verb(verbs, "check", "show every layer, its size and cost, or every mistake", example, _check)
@@ -81,9 +98,8 @@ def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _check(options: argparse.Namespace) -> None:
     from segspec.graph.check import check
-    from segspec.spec.net import load_net
 
-    spec = load_net(options.spec, options.overrides)
+    spec = _load_net(options)
     print(check(spec, _size(options.size), json=options.json))
 
 
@@ -105,9 +121,18 @@ def _add_expand(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _expand(options: argparse.Namespace) -> None:
     from segspec.spec.flatten import flat_text
+
+    print(flat_text(_load_net(options)), end="")
+
+
+def _load_net(options: argparse.Namespace) -> NetSpec:
+    """The spec that the arguments name; what its file says that has no meaning here goes to standard error."""
     from segspec.spec.net import load_net
 
-    print(flat_text(load_net(options.spec, options.overrides)), end="")
+    spec = load_net(options.spec, options.overrides)
+    for warning in spec.warnings:
+        print(warning.render(), file=sys.stderr)
+    return spec
 
 
 def _add_train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -125,7 +150,9 @@ def _add_train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--skip", metavar="LAYER", action="append", default=[], help="a layer that --weights leaves alone"
     )
-    parser.add_argument("--workers", type=int, default=None, metavar="N", help="threads that read images")
+    parser.add_argument(
+        "--workers", type=_count_or_none, metavar="N", help="threads that read images (default: one a core, up to 4)"
+    )
     _add_set(parser)
     parser.add_argument(
         "--solver-set",
@@ -138,17 +165,12 @@ def _add_train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _train(options: argparse.Namespace) -> int:
-    if options.resume is None and (options.spec is None or options.solver is None):
-        raise UsageError("train takes a network spec and a solver", hint="segspec train SPEC SOLVER, or --resume RUN")
-    if options.resume is not None and (options.weights or options.run or options.overwrite):
-        raise UsageError("--resume goes on with a run as it is", hint="leave out --run, --weights and --overwrite")
+    _check_train(options)
     from segspec.evaluate.validate import make_validator
     from segspec.train.command import Request, resume, train
 
     if options.resume is not None:
-        return resume(
-            options.resume, options.overrides, options.solver_overrides, make_validator, options.workers
-        )
+        return resume(options.resume, options.overrides, options.solver_overrides, make_validator, options.workers)
     request = Request(
         options.spec,
         options.solver,
@@ -161,6 +183,18 @@ def _train(options: argparse.Namespace) -> int:
         options.workers,
     )
     return train(request, make_validator)
+
+
+def _check_train(options: argparse.Namespace) -> None:
+    """Refuses arguments that contradict each other."""
+    if options.resume is not None:
+        if options.spec or options.weights or options.run or options.overwrite or options.skip:
+            hint = "leave out SPEC, SOLVER, --run, --weights, --skip and --overwrite; --set and --solver-set may stay"
+            raise UsageError("--resume goes on with a run as it is", hint=hint)
+    elif options.spec is None or options.solver is None:
+        raise UsageError("train takes a network spec and a solver", hint="segspec train SPEC SOLVER, or --resume RUN")
+    elif options.skip and options.weights is None:
+        raise UsageError("--skip says what --weights leaves alone", hint="add --weights FILE_OR_RUN")
 
 
 def _add_statistics(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -176,13 +210,16 @@ def _add_statistics(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--fold", action="store_true", help="also write a net with the statistics merged into it")
     parser.add_argument("--images", type=Path, metavar="LIST_OR_FOLDER", help="images to use instead of the run's own")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="images in one batch (default: as in training)")
+    parser.add_argument("--batch-size", type=_count, metavar="N", help="images in one batch (default: as in training)")
     parser.add_argument("--snapshot", default="best", metavar="best|last|N", help="which snapshot of the run")
 
 
 def _compute_statistics(options: argparse.Namespace) -> None:
+    tune_process()
     from segspec.evaluate.compute_statistics import compute_statistics
+    from segspec.train.runtime import prepare
 
+    prepare()
     compute_statistics(
         options.run,
         options.mode,
@@ -201,10 +238,8 @@ def _add_test(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     parser = _verb(verbs, "test", "segment images: masks, overlays, sheets and, with labels, tables", example, _test)
     parser.add_argument("model", type=Path, help="run folder, or a spec together with --weights")
-    parser.add_argument(
-        "images", nargs="*", help="images, folders, or list files (default: the run's own test images)"
-    )
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for a spec")
+    parser.add_argument("images", nargs="*", help="images, folders, or list files (default: the run's own test images)")
+    parser.add_argument("--weights", type=Path, metavar="FILE_OR_RUN", help="weights for a spec")
     parser.add_argument("--labels", type=Path, metavar="FOLDER", help="label images of the same names")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (default RUN/test)")
     parser.add_argument(
@@ -215,13 +250,18 @@ def _add_test(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     parser.add_argument("--snapshot", default="best", metavar="best|last|N", help="which snapshot of the run")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
-    parser.add_argument("--sheets", type=int, default=20, metavar="N", help="how many sheets to draw (default 20)")
+    parser.add_argument(
+        "--sheets", type=_count_or_none, default=20, metavar="N", help="how many sheets to draw (default 20)"
+    )
     _add_set(parser)
 
 
 def _test(options: argparse.Namespace) -> None:
+    tune_process()
     from segspec.evaluate.test import Request, test
+    from segspec.train.runtime import prepare
 
+    prepare()
     test(
         Request(
             options.model,
@@ -243,7 +283,7 @@ def _add_synthesize(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = _verb(verbs, "synthesize", "draw a data set: images, labels and list files", example, _synthesize)
     parser.add_argument("kind", choices=("squares", "street"), help="what to draw")
     parser.add_argument("folder", type=Path, help="where to put it")
-    parser.add_argument("--count", type=int, default=100, metavar="N", help="training images (default 100)")
+    parser.add_argument("--count", type=_count, default=100, metavar="N", help="training images (default 100)")
     parser.add_argument("--size", metavar="HxW", help="height and width of the images, in pixels")
     parser.add_argument("--seed", type=int, default=0, help="another seed draws other pictures")
 

@@ -1,0 +1,47 @@
+"""Settings of the process: applied once, only where they are known, never against the user's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from segspec import tuning
+
+
+@pytest.fixture(autouse=True)
+def _linux_without_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    monkeypatch.delenv(tuning.VARIABLE, raising=False)
+    monkeypatch.setattr(tuning.sys, "platform", "linux")
+    monkeypatch.setattr(tuning, "_keep_memory", lambda: None)
+    monkeypatch.setattr(tuning, "_jaxlib", lambda: "0.10.2")
+
+
+def flags() -> str:
+    return tuning.os.environ.get("XLA_FLAGS", "")
+
+
+def test_the_flag_is_added_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
+    tuning.tune_process()
+    tuning.tune_process()
+    assert flags() == "--xla_dump_to=x --xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
+
+
+def test_a_users_own_value_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = "--xla_cpu_experimental_ynn_fusion_type=dot"
+    monkeypatch.setenv("XLA_FLAGS", own)
+    tuning.tune_process()
+    assert flags() == own
+
+
+@pytest.mark.parametrize("version", ["", "0.9.9", "0.100.0", "1.0.0"])
+def test_an_unknown_jaxlib_gets_no_flag(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setattr(tuning, "_jaxlib", lambda: version)
+    tuning.tune_process()
+    assert flags() == ""
+
+
+def test_the_user_can_opt_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(tuning.VARIABLE, "0")
+    tuning.tune_process()
+    assert flags() == ""
