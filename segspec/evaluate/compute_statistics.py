@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 
 import jax
@@ -14,12 +14,13 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from segspec.atomic import write_atomically
 from segspec.data.sources import ImageSource, open_images, open_source
 from segspec.errors import RunError, SpecError
 from segspec.evaluate.fold import fold
 from segspec.evaluate.images import collect
 from segspec.evaluate.load import COMPUTED, Loaded, load_run
-from segspec.evaluate.model import Model, deploy_graph, nominal_size
+from segspec.evaluate.model import Model, deploy_graph, nominal_graph
 from segspec.evaluate.statistics import Collector, Mode, batches_needed, normalised_layers
 from segspec.layers.data import DataLayer
 from segspec.spec.flatten import flat_text
@@ -52,6 +53,8 @@ def compute_statistics(
     """
     loaded = load_run(run, snapshot)
     assert loaded.folder is not None
+    for warning in loaded.warnings:
+        print(warning.render(), file=sys.stderr)
     model = loaded.model
     source = _source(model, images)
     data = model.spec.data.get("train")
@@ -72,20 +75,18 @@ def measure(model: Model, source: ImageSource, mode: Mode, batch_size: int) -> t
     Images of different sizes are measured in batches of equal size, in order.
     """
     collectors: dict[tuple[int, ...], Collector] = {}
-    total = batches_needed(len(source), batch_size, mode)
     key = jax.random.key(0)
     sums: Collector | None = None
     used = 0
-    with _bar(total) as bar:
-        task = bar.add_task("measuring", total=total)
-        for number, images in enumerate(islice(_batches(source, batch_size, mode), total)):
+    with _bar() as bar:
+        batches = bar.track(_batches(source, batch_size, mode), batches_needed(len(source), batch_size, mode))
+        for number, images in enumerate(batches):
             if images.shape not in collectors:
                 graph = deploy_graph(model.spec, images.shape[0], (images.shape[1], images.shape[2]), images.shape[3])
                 collectors[images.shape] = Collector(graph, model.data, mode, sums=sums, dtype=model.dtype)
                 sums = collectors[images.shape]
             collectors[images.shape].add(model.params, model.state, images, jax.random.fold_in(key, number))
             used += images.shape[0]
-            bar.advance(task)
     if sums is None or not sums.sums:
         hint = "nothing needs to be computed"
         raise SpecError("no layer of the net keeps statistics", place=model.spec.source.name, hint=hint)
@@ -93,19 +94,23 @@ def measure(model: Model, source: ImageSource, mode: Mode, batch_size: int) -> t
 
 
 def _batches(source: ImageSource, batch_size: int, mode: Mode) -> Iterator[Images]:
-    """Images in order, without augmentation. `tutorial` goes round without end; `exact` ends with what is left."""
+    """Images in order, without augmentation: each once, or, for `tutorial`, round and round for its count of batches.
+
+    A batch ends early where the next image has another size.
+    """
+    tutorial = mode == "tutorial"
+    indices = cycle(range(len(source))) if tutorial else iter(range(len(source)))
+    batches = _stacked((source.load(index).image for index in indices), batch_size)
+    return islice(batches, batches_needed(len(source), batch_size, mode)) if tutorial else batches
+
+
+def _stacked(images: Iterable[Images], batch_size: int) -> Iterator[Images]:
     waiting: list[Images] = []
-    index = 0
-    while index < len(source) or mode == "tutorial":
-        image = source.load(index % len(source)).image
-        if waiting and waiting[0].shape != image.shape:
+    for image in images:
+        if waiting and (len(waiting) == batch_size or waiting[0].shape != image.shape):
             yield np.stack(waiting)
             waiting = []
         waiting.append(image)
-        if len(waiting) == batch_size:
-            yield np.stack(waiting)
-            waiting = []
-        index += 1
     if waiting:
         yield np.stack(waiting)
 
@@ -137,11 +142,11 @@ def _write_folded(loaded: Loaded, found: Blobs) -> None:
     """Writes `folded.yaml` and `folded.safetensors`, a net that needs no statistics any more."""
     assert loaded.folder is not None
     model = loaded.model
-    graph = deploy_graph(model.spec, 1, nominal_size(model.spec), model.channels)
+    graph = nominal_graph(model.spec, model.channels)
     state = {name: {**model.state[name], **_arrays(found[name])} for name in found}
     spec, params, rest, merged = fold(model.spec, graph, model.params, {**model.state, **state})
     path = loaded.folder.statistics / "folded.yaml"
-    path.write_text(flat_text(replace(spec, name=f"{spec.name}_folded")), encoding="utf-8")
+    write_atomically(path, flat_text(replace(spec, name=f"{spec.name}_folded")).encode())
     write_weights(path.with_suffix(".safetensors"), params, rest)
     left = len(normalised_layers(graph)) - len(merged)
     remark = f"; {left} follow no convolution of their own and stay" if left else ""
@@ -152,6 +157,6 @@ def _arrays(blobs: dict[str, npt.NDArray[np.generic]]) -> dict[str, jax.Array]:
     return {name: jax.numpy.asarray(value) for name, value in blobs.items()}
 
 
-def _bar(total: int) -> Progress:
+def _bar() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())

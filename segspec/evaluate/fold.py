@@ -31,29 +31,39 @@ def fold(spec: NetSpec, graph: Graph, params: Tree, state: Tree) -> tuple[NetSpe
     Returns:
         The new spec, its params and state, and the names of the layers merged.
     """
-    readers = Counter(bottom for layer in graph.layers for bottom in layer.bottoms)
-    made_by = {layer.tops[0]: layer for layer in graph.layers if layer.tops}
-    folded_params = dict(params)
-    renamed: dict[str, str] = {}
-    biased: set[str] = set()
-    for layer in graph.layers:
-        if not {"mean", "variance"} <= set(layer.state):
-            continue
-        before = made_by.get(layer.bottoms[0])
-        if before is None or not isinstance(before.layer, Convolution) or readers[before.tops[0]] != 1:
-            continue
-        if before.owners or layer.owners or len(layer.tops) > 1:
-            continue
-        factor, offset = _affine(layer, params, state)
+    merging = _find_merges(spec, graph)
+    folded_params = {name: blobs for name, blobs in params.items() if name not in merging}
+    for name, before in merging.items():
+        factor, offset = _affine(graph.layer(name), params, state)
         folded_params[before.name] = _merge(params[before.name], factor, offset)
-        folded_params.pop(layer.name, None)
-        biased.add(before.name)
-        renamed[layer.tops[0]] = before.tops[0]
-    merged = {layer.name for layer in graph.layers if layer.tops and layer.tops[0] in renamed}
-    layers = tuple(_rewire(layer, renamed, biased) for layer in spec.layers if layer.name not in merged)
-    kept_state = {name: blobs for name, blobs in state.items() if name not in merged}
+    renamed = {graph.layer(name).tops[0]: before.tops[0] for name, before in merging.items()}
+    biased = {before.name for before in merging.values()}
+    layers = tuple(_rewire(layer, renamed, biased) for layer in spec.layers if layer.name not in merging)
+    kept_state = {name: blobs for name, blobs in state.items() if name not in merging}
     output = renamed.get(spec.output, spec.output) if spec.output else None
-    return replace(spec, layers=layers, output=output), folded_params, kept_state, tuple(sorted(merged))
+    return replace(spec, layers=layers, output=output), folded_params, kept_state, tuple(sorted(merging))
+
+
+def _find_merges(spec: NetSpec, graph: Graph) -> dict[str, GraphLayer]:
+    """By the name of each normalisation that can be merged, the convolution before it.
+
+    A convolution whose output or whose weights are used elsewhere too must stay as it is. Losses count as readers, so
+    the spec is asked, not the graph.
+    """
+    readers = Counter(bottom for layer in spec.layers for bottom in layer.bottoms)
+    readers.update([spec.output] if spec.output else [])
+    shared = {owner for layer in graph.layers for owner, _ in layer.owners.values()}
+    convolutions = {layer.tops[0]: layer for layer in graph.layers if isinstance(layer.layer, Convolution)}
+    found = {}
+    for layer in graph.layers:
+        if not {"mean", "variance"} <= set(layer.state) or len(layer.tops) > 1:
+            continue
+        before = convolutions.get(layer.bottoms[0])
+        if before is None or readers[before.tops[0]] != 1:
+            continue
+        if not any(each.owners or each.name in shared for each in (before, layer)):
+            found[layer.name] = before
+    return found
 
 
 def _affine(layer: GraphLayer, params: Tree, state: Tree) -> tuple[jnp.ndarray, jnp.ndarray]:

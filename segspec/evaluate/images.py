@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from segspec.data.listing import read_listing
 from segspec.errors import DataError
 
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+LONGEST_NAME = 240
 LIST_SUFFIXES = frozenset((".txt", ".lst", ".list"))
 
 
@@ -40,8 +42,8 @@ def collect(paths: Sequence[str], labels: Path | None = None) -> list[Entry]:
     for path in paths:
         pairs += _pairs(Path(path))
     if labels is not None:
-        pairs = [(image, _label_in(labels, image)) for image, _ in pairs]
-    names = _unique([image for image, _ in pairs])
+        pairs = _with_labels([image for image, _ in pairs], labels)
+    names = unique_names([image for image, _ in pairs])
     return [Entry(image, label, name) for (image, label), name in zip(pairs, names, strict=True)]
 
 
@@ -70,21 +72,28 @@ def _by_stem(folder: Path) -> dict[str, str]:
     return {path.stem: str(path) for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES}
 
 
-def _label_in(folder: Path, image: str) -> str:
+def _with_labels(images: Sequence[str], folder: Path) -> list[tuple[str, str | None]]:
+    """Each image with the label of its stem. Raises DataError where there is none, or two images would share one."""
     if not folder.is_dir():
         raise DataError("no such folder of labels", place=str(folder), hint="check --labels")
-    label = _by_stem(folder).get(Path(image).stem)
-    if label is None:
-        raise DataError(f"no label for {image}", place=str(folder), hint=f"a picture '{Path(image).stem}.png' is needed")
-    return label
+    labels = _by_stem(folder)
+    owners: dict[str, str] = {}
+    for image in images:
+        stem = Path(image).stem
+        if stem not in labels:
+            hint = f"a picture '{stem}.png' is needed there"
+            raise DataError(f"no label for {image}", place=str(folder), hint=hint)
+        if owners.setdefault(stem, image) != image:
+            hint = "test them apart, or write a list file with 'image label' on each line"
+            raise DataError(f"{owners[stem]} and {image} would share a label", place=labels[stem], hint=hint)
+    return [(image, labels[Path(image).stem]) for image in images]
 
 
-def _unique(images: Sequence[str]) -> list[str]:
+def unique_names(images: Sequence[str]) -> list[str]:
     """A file name for each image: its stem, with as many folders before it as it takes to be unique."""
     stems = [Path(image).stem for image in images]
-    if len(set(stems)) == len(stems):
-        return stems
     full = ["_".join(Path(image).with_suffix("").parts[-3:]).strip("/_") for image in images]
-    if len(set(full)) == len(full):
-        return full
-    return [f"{index:05}_{stem}" for index, stem in enumerate(stems)]
+    for names in (stems, full):
+        if len(set(names)) == len(names) and max(len(os.fsencode(name)) for name in names) <= LONGEST_NAME:
+            return names
+    return [f"{index:05}_{stem[:40]}" for index, stem in enumerate(stems)]

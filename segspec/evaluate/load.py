@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,10 +13,10 @@ import numpy as np
 from segspec.errors import Diagnostic, RunError, UsageError
 from segspec.evaluate.model import Model, empty_trees
 from segspec.net import Tree
+from segspec.run.blobs import read_blobs
 from segspec.run.folder import RunFolder, open_run
-from segspec.run.snapshots import Snapshot, best_snapshot, list_snapshots, load_newest, load_snapshot
+from segspec.run.snapshots import Snapshot, Trees, best_snapshot, list_snapshots, load_newest, load_snapshot
 from segspec.spec.net import load_net
-from segspec.spec.netspec import NetSpec
 from segspec.spec.solver_file import load_solver
 from segspec.weights.files import Blobs, read_weights
 from segspec.weights.fit import fit
@@ -65,28 +66,40 @@ def load_run(path: Path, snapshot: str = "best", overrides: Sequence[str] = ()) 
 def _choose(folder: RunFolder, which: str, params: Tree, state: Tree) -> Snapshot:
     like = {"params": jax.eval_shape(lambda: params), "state": jax.eval_shape(lambda: state)}
     if which == "best":
-        best = best_snapshot(folder)
-        return load_newest(folder, like) if best is None else load_snapshot(best, like)
+        return _best(folder, like)
     if which == "last":
         return load_newest(folder, like)
     known = {int(path.name): path for path in list_snapshots(folder)}
-    if not which.isdigit() or int(which) not in known:
+    if not which.isdecimal() or int(which) not in known:
         hint = f"there are {', '.join(map(str, known)) or 'none'}; or write best or last"
         raise RunError(f"no snapshot '{which}'", place=str(folder.snapshots), hint=hint)
     return load_snapshot(known[int(which)], like)
 
 
+def _best(folder: RunFolder, like: Trees) -> Snapshot:
+    """The best snapshot; the newest good one where none was tested, or, with a warning, where the best is damaged."""
+    best = best_snapshot(folder)
+    if best is None:
+        return load_newest(folder, like)
+    try:
+        return load_snapshot(best, like)
+    except RunError as error:
+        newest = load_newest(folder, like)
+        passed_over = [replace(fault, severity="warning") for fault in error.diagnostics]
+        return newest._replace(damaged=tuple(dict.fromkeys((*passed_over, *newest.damaged))))
+
+
 def load_weighted(spec_path: Path, weights: Path, overrides: Sequence[str] = ()) -> Loaded:
-    """The net of a spec with a file's weights."""
+    """The net of a spec with the weights of a file, a run or a snapshot."""
     spec = load_net(spec_path, overrides)
     channels = next((layer.channels for layer in spec.data.values()), spec.input.channels if spec.input else 3)
     graph, params, state = empty_trees(spec, channels)
-    blobs, _ = read_weights(weights)
-    params, state, transfer = fit(graph, params, state, blobs, place=str(weights))
-    warnings: tuple[Diagnostic, ...] = ()
+    blobs, place = read_blobs(weights)
+    params, state, transfer = fit(graph, params, state, blobs, place=str(place))
+    warnings = spec.warnings
     if transfer.initial:
         message = f"blobs that the file lacks keep their initial values\n{transfer.as_text()}"
-        warnings = (Diagnostic(message, place=str(weights), severity="warning"),)
+        warnings += (Diagnostic(message, place=str(place), severity="warning"),)
     return Loaded(Model(spec, params, state), None, None, warnings)
 
 
@@ -100,6 +113,8 @@ def load(path: Path, weights: Path | None, snapshot: str, overrides: Sequence[st
         if weights is not None:
             raise UsageError("a run folder has weights of its own", hint="leave out --weights, or name a spec")
         return load_run(path, snapshot, overrides)
+    if not path.exists():
+        raise UsageError("there is no such run folder or spec", place=str(path))
     if weights is None:
         hint = f"segspec test {path} --weights FILE IMAGES, or segspec test RUN IMAGES"
         raise UsageError(f"{path} is no run folder, and a spec needs --weights", hint=hint)
@@ -109,41 +124,74 @@ def load(path: Path, weights: Path | None, snapshot: str, overrides: Sequence[st
 def with_statistics(loaded: Loaded, choice: Choice) -> Loaded:
     """The model with the statistics that were asked for, and words that say which they are.
 
-    `auto` takes the ones compute-bn-stats measured for this snapshot; else running averages, if the net kept any.
+    `auto` takes the ones compute-bn-stats measured for this snapshot; else running averages, if the net kept any; else
+    each image's own.
     """
     model = loaded.model
     if not _keeps_statistics(model.state):
         return loaded._replace(model=model.using({}, "layer", "none in this net"))
-    computed = _computed(loaded)
-    if choice == "computed" and computed is None:
-        place = str(loaded.folder.path) if loaded.folder else model.spec.source.name
-        hint = "run segspec compute-bn-stats first, or choose --statistics running"
-        raise RunError(f"no computed statistics for iteration {loaded.iteration}", place=place, hint=hint)
-    if choice in ("auto", "computed") and computed is not None:
-        blobs, about = computed
-        state = {name: _as_state(own, model.state[name]) for name, own in blobs.items() if name in model.state}
-        images = about.get("images", "?")
-        origin = f"computed by compute-bn-stats ({about.get('mode')}, {images} images)"
-        return loaded._replace(model=model.using(state, "running", origin))
-    if choice == "batch":
+    computed = _read_computed(loaded)
+    fitting = computed is not None and computed.iteration == str(loaded.iteration)
+    if choice == "computed" and not fitting:
+        raise _nothing_computed(loaded, computed)
+    if choice in ("auto", "computed") and computed is not None and fitting:
+        state = {name: _as_state(own, model.state[name]) for name, own in computed.blobs.items() if name in model.state}
+        return loaded._replace(model=model.using(state, "running", computed.origin))
+    if choice == "auto" and computed is not None:
+        loaded = loaded._replace(warnings=(*loaded.warnings, _passed_over(loaded, computed)))
+    if choice == "batch" or (choice == "auto" and not _has_averages(model.state)):
         return loaded._replace(model=model.using({}, "batch", "each image's own"))
     return loaded._replace(model=model.using({}, "running", "running averages of the training"))
+
+
+class _Computed(NamedTuple):
+    """What compute-bn-stats wrote.
+
+    Attributes:
+        blobs: statistics by layer.
+        iteration: the snapshot they were measured with.
+        origin: how they were measured, in words.
+    """
+
+    blobs: Blobs
+    iteration: str
+    origin: str
+
+
+def _read_computed(loaded: Loaded) -> _Computed | None:
+    """The statistics beside the run, of whichever snapshot they are."""
+    path = None if loaded.folder is None else loaded.folder.statistics / COMPUTED
+    if path is None or not path.is_file():
+        return None
+    blobs, about = read_weights(path)
+    origin = f"computed by compute-bn-stats ({about.get('mode')}, {about.get('images', '?')} images)"
+    return _Computed(blobs, about.get("iteration", "?"), origin)
+
+
+def _nothing_computed(loaded: Loaded, computed: _Computed | None) -> RunError:
+    place = str(loaded.folder.path) if loaded.folder else loaded.model.spec.source.name
+    others = f"; those there are belong to iteration {computed.iteration}" if computed else ""
+    of = "" if loaded.iteration is None else f" for iteration {loaded.iteration}"
+    hint = "run segspec compute-bn-stats first, or choose --statistics running"
+    return RunError(f"no computed statistics{of}{others}", place=place, hint=hint)
+
+
+def _passed_over(loaded: Loaded, computed: _Computed) -> Diagnostic:
+    assert loaded.folder is not None
+    message = f"these statistics belong to iteration {computed.iteration} and are not used for {loaded.iteration}"
+    hint = f"measure them again: segspec compute-bn-stats {loaded.folder.path} --snapshot {loaded.iteration}"
+    place = str(loaded.folder.statistics / COMPUTED)
+    return Diagnostic(message, place=place, hint=hint, severity="warning")
 
 
 def _keeps_statistics(state: Tree) -> bool:
     return any({"mean", "variance"} <= set(blobs) for blobs in state.values())
 
 
+def _has_averages(state: Tree) -> bool:
+    """Whether any running average was ever taken: weights from elsewhere may come without."""
+    return any(float(blobs["factor"]) > 0 for blobs in state.values() if "factor" in blobs)
+
+
 def _as_state(blobs: dict[str, np.ndarray], like: dict[str, jax.Array]) -> dict[str, jax.Array]:
     return {name: jax.numpy.asarray(blobs.get(name, value)) for name, value in like.items()}
-
-
-def _computed(loaded: Loaded) -> tuple[Blobs, dict[str, str]] | None:
-    """The statistics beside the run, if they belong to the snapshot that was loaded."""
-    if loaded.folder is None:
-        return None
-    path = loaded.folder.statistics / COMPUTED
-    if not path.is_file():
-        return None
-    blobs, about = read_weights(path)
-    return (blobs, about) if about.get("iteration") == str(loaded.iteration) else None

@@ -17,7 +17,7 @@ from segspec.data.sources import ImageSource, open_source
 from segspec.errors import DataError, UsageError
 from segspec.evaluate.boundary import boundary_f1, summarise
 from segspec.evaluate.confusion import Matrix, count
-from segspec.evaluate.images import collect
+from segspec.evaluate.images import collect, unique_names
 from segspec.evaluate.load import Choice, Loaded, load, with_statistics
 from segspec.evaluate.matrix_picture import draw_confusion
 from segspec.evaluate.metrics import Metrics, Scores
@@ -28,7 +28,6 @@ from segspec.evaluate.report import Report
 from segspec.evaluate.sheet import Example, draw_contact_sheet, draw_sheet
 from segspec.evaluate.tables import as_json, write_tables
 from segspec.evaluate.terminal import print_report
-from segspec.run.folder import run_name
 from segspec.spec.classes import ClassTable
 
 OVERVIEW = 12
@@ -46,7 +45,7 @@ class Request:
         out: where results go; None: `test` in the run folder, else `test` here.
         statistics: what batch normalisation uses.
         snapshot: `best`, `last` or an iteration.
-        json: whether the table is printed as JSON.
+        json: whether the table is printed as JSON; `null` where no image has a label.
         sheets: how many sheets are drawn.
         overrides: changes to the spec.
     """
@@ -73,8 +72,13 @@ class _Tally:
 
 
 def test(request: Request) -> Report | None:
-    """Segments images and writes the results. Returns the report, or None when no image had a label."""
-    loaded = with_statistics(load(request.model, request.weights, request.snapshot, request.overrides), request.statistics)
+    """Segments images and writes the results. Returns the report, or None when no image had a label.
+
+    An image or label that cannot be used ends the test with one error; the pictures written before it stay.
+    """
+    loaded = with_statistics(
+        load(request.model, request.weights, request.snapshot, request.overrides), request.statistics
+    )
     for warning in loaded.warnings:
         print(warning.render(), file=sys.stderr)
     table = table_of(loaded.model)
@@ -84,14 +88,14 @@ def test(request: Request) -> Report | None:
     tally = _Tally(np.zeros((table.count, table.count), np.int64))
     shown: list[Example] = []
     with _bar() as bar:
-        for name, image, label in bar.track(examples, description="segmenting"):
+        for number, (name, image, label) in enumerate(bar.track(examples, description="segmenting")):
             example = Example(name, image, predictor.labels(image), label)
-            _write_pictures(example, table, out, sheet=len(shown) < request.sheets)
-            shown += [example] if len(shown) < max(OVERVIEW, request.sheets) else []
+            _write_pictures(example, table, out, sheet=number < request.sheets)
+            shown += [example] if number < OVERVIEW else []
             _count(tally, example, table)
     if shown:
         title = f"{loaded.model.spec.name}, statistics: {loaded.model.origin}"
-        save_png(draw_contact_sheet(title, shown[:OVERVIEW], table), out / "overview.png")
+        save_png(draw_contact_sheet(title, shown, table), out / "overview.png")
     return _report(tally, loaded, table, out, json=request.json)
 
 
@@ -140,13 +144,14 @@ def _own_source(loaded: Loaded, table: ClassTable) -> ImageSource:
 
 
 def _from_source(source: ImageSource) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
+    names = unique_names(source.names)
     for index in range(len(source)):
         sample = source.raw(index)
-        yield Path(sample.name).stem, sample.image, sample.label
+        yield names[index], sample.image, sample.label
 
 
 def _write_pictures(example: Example, table: ClassTable, out: Path, *, sheet: bool) -> None:
-    file = f"{run_name(example.name)}.png"
+    file = f"{example.name}.png"
     save_png(palette_mask(example.prediction, table), out / "masks" / file)
     save_png(overlay(example.image, example.prediction, table), out / "overlays" / file)
     if sheet:
@@ -176,6 +181,8 @@ def _report(tally: _Tally, loaded: Loaded, table: ClassTable, out: Path, *, json
             print(as_json(report))
         else:
             print_report(report, _console())
+    elif json:
+        print("null")
     print(f"results: {out} (masks/, overlays/, sheets/, overview.png)", file=sys.stderr)
     return report
 

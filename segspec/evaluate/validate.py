@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ from segspec.graph.graph import Graph
 from segspec.layers.data import DataLayer
 from segspec.net import Tree, apply
 from segspec.spec.netspec import NetSpec
+
+KEPT_SHAPES = 64
 
 
 class Validation(NamedTuple):
@@ -45,12 +48,14 @@ class Validation(NamedTuple):
 
 
 Run = Callable[[Tree, Tree, ArrayLike, ArrayLike], tuple[jax.Array, jax.Array]]
+Stop = Callable[[], bool]
+Validate = Callable[[Tree, Tree, Stop], Validation | None]
 
 
-def make_validator(
-    spec: NetSpec, source: ImageSource, dtype: str, batches: int = 0, workers: int = 2
-) -> Callable[[Tree, Tree], Validation]:
+def make_validator(spec: NetSpec, source: ImageSource, dtype: str, batches: int = 0, workers: int = 2) -> Validate:
     """A function of parameters and state that tests a net on its test images, in phase TEST.
+
+    It is given a third function, asked after each batch; when that says so, the pass is given up and gives None.
 
     Args:
         spec: the net, with test data.
@@ -61,36 +66,33 @@ def make_validator(
     """
     data = spec.data["test"]
     table = spec.classes
-    compiled: dict[int, Run] = {}
 
-    def run_for(count: int) -> Run:
-        if count not in compiled:
-            graph = build(spec, "TEST", image_inputs(count, *source.size, data.channels))
-            classes = table.count if table else graph.blobs[graph.prediction or ""].shape[-1]
-            compiled[count] = _compile(graph, data, classes, table.ignore_label if table else None, dtype)
-        return compiled[count]
+    @lru_cache(KEPT_SHAPES)
+    def run_for(count: int, height: int, width: int) -> Run:
+        graph = build(spec, "TEST", image_inputs(count, height, width, data.channels))
+        classes = table.count if table else graph.blobs[graph.prediction or ""].shape[-1]
+        return _compile(graph, data, classes, table.ignore_label if table else None, dtype)
 
-    def validate(params: Tree, state: Tree) -> Validation:
-        matrix: Matrix | None = None
+    def validate(params: Tree, state: Tree, stop: Stop) -> Validation | None:
+        matrices: list[Matrix] = []
         loss, images = 0.0, 0
         with evaluation_batches(source, data.batch_size, workers=workers) as loader:
             for batch in islice(loader, batches or None):
                 count = batch.count
                 assert batch.label is not None
-                found, part = run_for(count)(params, state, batch.data[:count], batch.label[:count])
-                counts = np.asarray(part, np.int64)
-                matrix = counts if matrix is None else matrix + counts
+                run = run_for(count, *batch.data.shape[1:3])
+                found, matrix = run(params, state, batch.data[:count], batch.label[:count])
+                matrices.append(np.asarray(matrix, np.int64))
                 loss += float(found) * count
                 images += count
-        assert matrix is not None
-        return Validation(loss / images, Metrics(matrix))
+                if stop():
+                    return None
+        return Validation(loss / images, Metrics(np.sum(matrices, axis=0)))
 
     return validate
 
 
-def _compile(
-    graph: Graph, data: DataLayer, classes: int, ignore_label: int | None, dtype: str
-) -> Run:
+def _compile(graph: Graph, data: DataLayer, classes: int, ignore_label: int | None, dtype: str) -> Run:
     """The compiled pass over one batch: its loss and confusion matrix."""
     score = graph.prediction
     assert score is not None

@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 
 from segspec.errors import Diagnostic, RunError
 from segspec.run import arrays
-from segspec.run.log import finite_or_null
 from segspec.run.folder import RunFolder
+from segspec.run.log import finite_or_null
 
 Trees = Mapping[str, Any]
 """Trees of arrays by name: `params`, `state`, `optimizer`."""
 
-_META, _MANIFEST = "meta.json", "manifest.json"
+_META, _MANIFEST, _ARRAYS = "meta.json", "manifest.json", ".safetensors"
 _WRITING, _REMOVING = ".writing-", ".removing-"
 
 
@@ -118,6 +118,20 @@ def load_snapshot(path: Path, like: Trees) -> Snapshot:
         raise RunError(f"damaged snapshot: {fault}", place=str(path)) from None
 
 
+def read_arrays(path: Path) -> dict[str, arrays.Flat]:
+    """The arrays of a snapshot by tree and name, whatever net they are of.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    try:
+        sums = _read_sums(path)
+        files = [name for name in sums if name.endswith(_ARRAYS)]
+        return {name.removesuffix(_ARRAYS): arrays.decode(_read_checked(path, name, sums)) for name in files}
+    except _Damaged as fault:
+        raise RunError(f"damaged snapshot: {fault}", place=str(path)) from None
+
+
 def list_snapshots(run: RunFolder) -> list[Path]:
     """The folders of the snapshots, oldest first; they are not checked."""
     found = run.snapshots.iterdir() if run.snapshots.is_dir() else ()
@@ -148,9 +162,7 @@ def _write_snapshot(run: RunFolder, target: Path, flat: Mapping[str, arrays.Flat
     try:
         _make_folder(run)
         os.mkdir(temporary)
-        sums = {
-            f"{name}.safetensors": _write(temporary / f"{name}.safetensors", arrays.encode(flat[name])) for name in flat
-        }
+        sums = {f"{name}{_ARRAYS}": _write(temporary / f"{name}{_ARRAYS}", arrays.encode(flat[name])) for name in flat}
         sums[_META] = _write(temporary / _META, [meta])
         _write(temporary / _MANIFEST, [json.dumps({"sha256": sums}, indent=1).encode()])
         _flush_to_disk(temporary)
@@ -213,7 +225,7 @@ def _read_snapshot(path: Path, like: Trees) -> Snapshot:
     meta: dict[str, Any] = json.loads(_read_checked(path, _META, sums))
     trees = {}
     for name, tree in like.items():
-        flat = arrays.decode(_read_checked(path, f"{name}.safetensors", sums))
+        flat = arrays.decode(_read_checked(path, f"{name}{_ARRAYS}", sums))
         try:
             trees[name] = arrays.unflatten(flat, tree)
         except arrays.MisfitError as misfit:

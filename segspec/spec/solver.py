@@ -13,6 +13,7 @@ from segspec.schema.types import Count, Fraction, Integers, Real
 
 Rule = Literal["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam", "AdamW", "LAMB", "Lion"]
 Policy = Literal["fixed", "step", "multistep", "exp", "inv", "poly", "sigmoid", "cosine"]
+Precision = Literal["float32", "high", "bfloat16"]
 Iterations = Annotated[int, Field(ge=0, strict=True)]
 
 NEEDS: dict[Policy, tuple[str, ...]] = {
@@ -111,13 +112,11 @@ class Solver(BaseModel):
     solver_mode: Literal["CPU", "GPU", "TPU"] | None = Field(
         None, description="Kind of device; null: the best that is found."
     )
-    precision: Literal["float32", "high", "bfloat16"] = Field(
+    precision: Precision = Field(
         "float32",
-        description="Arithmetic of convolutions and products: float32; high: float32 by faster passes that round to "
-        "about 19 bits where the device has them; bfloat16: half the memory, 8 bits. Weights stay float32.",
-    )
-    remat: bool = Field(
-        False, description="Whether to compute activations a second time in the backward pass instead of storing them."
+        description="Arithmetic of convolutions and products. float32: strictly. high: what JAX calls so, TF32 (10 bits "
+        "of fraction) on NVIDIA cards that have it, three bfloat16 passes on TPUs, no difference on CPUs. bfloat16: half "
+        "the memory, 7 bits. Weights stay float32.",
     )
 
     @model_validator(mode="after")

@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from segspec.atomic import write_atomically
-from segspec.data.class_weights import class_weights
 from segspec.data.loader import training_batches
-from segspec.data.scan import LabelCounts, scan
-from segspec.data.sources import ImageSource
 from segspec.errors import Diagnostic, RunError
 from segspec.net import Tree, init
+from segspec.run.blobs import read_blobs
 from segspec.run.environment import compare_environments, describe_environment
 from segspec.run.folder import RunFolder, require_space, resume_run, run_name, start_run
 from segspec.run.log import Log
-from segspec.run.snapshots import load_newest, remove_unfinished, save_snapshot, snapshot_bytes
-from segspec.spec.classes import ClassTable
+from segspec.run.snapshots import list_snapshots, load_newest, remove_unfinished, save_snapshot, snapshot_bytes
 from segspec.spec.flatten import flat_text
 from segspec.spec.net import load_net
-from segspec.spec.netspec import NetSpec
-from segspec.spec.solver import Solver
 from segspec.spec.solver_file import load_solver, solver_text
 from segspec.train.feed import feed
+from segspec.train.labels import default_workers, settle_class_weights
 from segspec.train.loop import Training
+from segspec.train.messages import say, warn
 from segspec.train.optimizer import make_optimizer
 from segspec.train.progress import Progress
 from segspec.train.runtime import compute_dtype, prepare
-from segspec.train.session import MakeValidator, Plan, Score, make_plan, with_absolute_sources, with_class_weights
+from segspec.train.session import MakeValidator, Plan, Score, make_plan, with_absolute_sources
 from segspec.train.signals import listen
-from segspec.train.step import TrainState, make_step, start
-from segspec.weights.files import read_weights
+from segspec.train.sizes import make_sized_step
+from segspec.train.step import TrainState, start
 from segspec.weights.fit import fit
 
 
@@ -51,7 +45,7 @@ class Request:
         spec, solver: the files.
         run: the run folder; None: what the solver says, else runs/ and the net's name.
         overrides, solver_overrides: `KEY=VALUE` texts.
-        weights: a file of weights to start from, or None.
+        weights: weights to start from (a file, a run folder or a snapshot), or None.
         skip: layers that the weights leave alone.
         overwrite: whether an existing run folder is removed first.
         workers: threads that read images; None: one a core, up to 4.
@@ -70,19 +64,21 @@ class Request:
 
 def train(request: Request, make_validator: MakeValidator) -> int:
     """Trains a net from the start. Returns the exit status."""
-    spec = with_absolute_sources(load_net(request.spec, request.overrides))
+    spec = load_net(request.spec, request.overrides)
+    warn(*spec.warnings)
     solver = load_solver(request.solver, request.solver_overrides)
+    path = request.run or Path(solver.snapshot_prefix or f"runs/{run_name(spec.name)}")
+    if not request.overwrite:
+        _refuse_taken(path)
     prepare(solver)
-    plan = _settle_weights(make_plan(spec, solver, Path()), request.workers)
+    plan = settle_class_weights(make_plan(with_absolute_sources(spec), solver, Path()), request.workers)
     params, state = init(plan.graph, solver.random_seed)
     if request.weights is not None:
         params, state = _load_weights(plan, params, state, request.weights, request.skip)
-    path = request.run or Path(solver.snapshot_prefix or f"runs/{run_name(spec.name)}")
     if request.overwrite:
         _remove_run(path)
     with start_run(path) as folder:
-        folder.spec.write_text(flat_text(plan.spec), encoding="utf-8")
-        folder.solver.write_text(solver_text(solver), encoding="utf-8")
+        _write_texts(plan, folder)
         trainer = _Trainer(plan, folder, make_validator, request.workers)
         return trainer.go(start(plan.graph, params, state, trainer.optimizer), 0)
 
@@ -96,21 +92,22 @@ def resume(
 ) -> int:
     """Goes on with a run from its newest good snapshot. Returns the exit status."""
     with resume_run(path) as folder:
-        spec = load_net(folder.spec, overrides)
+        if not list_snapshots(folder):
+            hint = f"start it again: segspec train SPEC SOLVER --run {path} --overwrite"
+            raise RunError("the run was stopped before its first snapshot", hint=hint, place=str(path))
+        spec = with_absolute_sources(load_net(folder.spec, overrides))
         solver = load_solver(folder.solver, solver_overrides)
         prepare(solver)
-        plan = make_plan(spec, solver, Path())
-        if overrides or solver_overrides:
-            say(f"changed from here on: {' '.join((*overrides, *solver_overrides))}")
-            write_atomically(folder.spec, flat_text(spec).encode())
-            write_atomically(folder.solver, solver_text(solver).encode())
+        plan = settle_class_weights(make_plan(spec, solver, Path()), workers)
         trainer = _Trainer(plan, folder, make_validator, workers)
         like = jax.eval_shape(lambda: start(plan.graph, *init(plan.graph, 0), trainer.optimizer))
         snapshot = load_newest(folder, like._asdict())
         warn(*snapshot.damaged)
-        then = snapshot.meta.get("environment", {})
-        for difference in compare_environments(then, describe_environment()):
+        for difference in compare_environments(snapshot.meta.get("environment", {}), describe_environment()):
             warn(Diagnostic(f"the run goes on elsewhere: {difference}", severity="warning"))
+        if overrides or solver_overrides:
+            say(f"changed from here on: {' '.join((*overrides, *solver_overrides))}")
+            _write_texts(plan, folder)
         say(f"resuming {path} after iteration {snapshot.iteration}")
         return trainer.go(TrainState(**snapshot.trees), snapshot.iteration)
 
@@ -132,7 +129,7 @@ class _Trainer:
         remove_unfinished(self.folder)
         require_space(self.folder.path, 2 * snapshot_bytes(state._asdict()))
         dtype = compute_dtype(solver.precision)
-        step = make_step(plan.graph, plan.data, self.optimizer, seed=solver.random_seed, dtype=dtype)
+        step = make_sized_step(plan, self.optimizer, dtype)
         validate = None
         if plan.test is not None:
             validate = self.make_validator(plan.spec, plan.test, dtype, solver.test_iter, self.workers)
@@ -177,70 +174,41 @@ class _Trainer:
         save_snapshot(self.folder, iteration, state._asdict(), meta, keep=self.plan.solver.keep)
 
 
-def _settle_weights(plan: Plan, workers: int | None) -> Plan:
-    """The plan after every label has been checked, with class weights in numbers."""
-    counts = {phase: _scan(source, plan.spec.classes, phase, workers) for phase, source in _sources(plan)}
-    found = counts.get("train")
-
-    def numbers(rule: str) -> tuple[float, ...]:
-        assert found is not None
-        assert plan.spec.classes is not None
-        names = plan.spec.classes.names
-        weights = class_weights(rule, found, names)  # type: ignore[arg-type]
-        warn(*weights.warnings)
-        listed = ", ".join(f"{name} {weight:.4g}" for name, weight in zip(names, weights.weights, strict=True))
-        say(f"class weights ({rule}): {listed}")
-        return weights.weights
-
-    spec = with_class_weights(plan.spec, numbers)
-    return plan if spec is plan.spec else make_plan(spec, plan.solver, Path())
-
-
-def _sources(plan: Plan) -> list[tuple[str, ImageSource]]:
-    pairs = (("train", plan.train), ("test", plan.test))
-    return [(phase, source) for phase, source in pairs if source is not None]
-
-
-def _scan(source: ImageSource, table: ClassTable | None, phase: str, workers: int | None) -> LabelCounts | None:
-    if table is None:
-        return None
-    live = sys.stderr.isatty() and len(source) > 500
-
-    def show(done: int, total: int) -> None:
-        if live:
-            print(f"\rchecking {phase} labels {done}/{total}", end="\n" if done == total else "", file=sys.stderr)
-
-    return scan(source, table, workers=workers or default_workers(), progress=show)
-
-
-def _load_weights(
-    plan: Plan, params: Tree, state: Tree, path: Path, skip: Sequence[str]
-) -> tuple[Tree, Tree]:
-    blobs, _ = read_weights(path)
-    params, state, transfer = fit(plan.graph, params, state, blobs, skip=skip, place=str(path))
-    say(f"weights from {path}\n{transfer.as_text()}")
+def _load_weights(plan: Plan, params: Tree, state: Tree, path: Path, skip: Sequence[str]) -> tuple[Tree, Tree]:
+    blobs, place = read_blobs(path)
+    params, state, transfer = fit(plan.graph, params, state, blobs, skip=skip, place=str(place))
+    say(f"weights from {place}\n{transfer.as_text()}")
     return params, state
+
+
+def _write_texts(plan: Plan, folder: RunFolder) -> None:
+    write_atomically(folder.spec, flat_text(plan.spec).encode())
+    write_atomically(folder.solver, solver_text(plan.solver).encode())
+
+
+def _refuse_taken(path: Path, hint: str = "") -> None:
+    """Raises RunError when a run cannot be started in a folder, before anything is read that takes time."""
+    if not path.exists():
+        return
+    try:
+        with start_run(path):
+            return
+    except RunError as error:
+        first = error.diagnostics[0]
+        raise RunError(replace(first, hint=hint or first.hint)) from None
 
 
 def _remove_run(path: Path) -> None:
     """Removes a run folder that the user gave up; refuses to remove anything else."""
-    if not path.exists():
+    spec, solver = RunFolder(path).spec, RunFolder(path).solver
+    if not spec.is_file():
+        _refuse_taken(path, "--overwrite removes runs only, and this is none; name another folder with --run")
         return
-    if not (path / "spec.yaml").is_file() and any(path.iterdir()):
-        raise RunError("is not a run folder and is not removed", place=str(path), hint="name another with --run")
-    with resume_run(path) if (path / "solver.yaml").is_file() else start_run(path):
-        shutil.rmtree(path)
-
-
-def default_workers() -> int:
-    """Threads that read images, unless told otherwise: one a core, up to 4."""
-    return min(4, os.cpu_count() or 1)
-
-
-say = partial(print, file=sys.stderr, flush=True)
-
-
-def warn(*diagnostics: Diagnostic) -> None:
-    """Prints warnings to standard error."""
-    for diagnostic in diagnostics:
-        say(diagnostic.render())
+    try:
+        if not solver.is_file():
+            shutil.rmtree(path)
+            return
+        with resume_run(path):
+            shutil.rmtree(path)
+    except OSError as error:
+        raise RunError(f"cannot be removed: {error.strerror or error}", place=str(path)) from error

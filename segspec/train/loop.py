@@ -7,22 +7,23 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import jax
 import jax.numpy as jnp
 
-from segspec.errors import RunError
+from segspec.errors import DataError, Diagnostic, RunError, SpecError
+from segspec.run.folder import RunFolder
+from segspec.run.log import Log, read_log
 from segspec.train.curves import draw_curves
 from segspec.train.feed import Fed
-from segspec.run.log import Log, read_log
+from segspec.train.memory import explain_full_memory
 from segspec.train.progress import Progress, Speed
 from segspec.train.rate import learning_rate
 from segspec.train.runtime import compute_dtype
-from segspec.run.folder import RunFolder
 from segspec.train.session import Plan, Score, Validator
 from segspec.train.signals import Wishes
-from segspec.train.step import Step, TrainState, find_non_finite
+from segspec.train.step import Metrics, MicroBatches, Step, TrainState, batch_key, find_non_finite
 
 CURVE_SECONDS = 20.0
+SHOWN_IMAGES = 8
 Save = Callable[[int, TrainState, Score | None], None]
 
 
@@ -61,16 +62,17 @@ class Training:
         self._losses = deque(maxlen=solver.average_loss)
         rate = learning_rate(solver)
         speed = Speed(solver.iter_size * self.plan.data.batch_size)
-        if first == 0 and solver.test_initialization and solver.test_interval:
-            self._test(state, 0)
+        self._begin(state, first)
         fed = next(feed) if first < solver.max_iter else None
         for iteration in range(first, solver.max_iter):
             assert fed is not None
-            state, metrics = self._step(state, fed, iteration)
-            ahead = next(feed) if iteration + 1 < solver.max_iter else None
-            values = {name: float(value) for name, value in metrics.items() if jnp.ndim(value) == 0}
+            with explain_full_memory(self.plan.data.batch_size):
+                state, metrics = self._step(state, fed, iteration)
+                ahead = next(feed) if iteration + 1 < solver.max_iter else None
+                values = {name: float(value) for name, value in metrics.items() if jnp.ndim(value) == 0}
             if not values.pop("finite"):
-                raise self._diverged(state, fed, iteration + 1)
+                self._draw()
+                raise self._diverged(state, fed, iteration)
             speed.mark(fed.waited)
             self._report(values, iteration + 1, float(rate(jnp.int32(iteration))), speed)
             fed = ahead
@@ -79,15 +81,27 @@ class Training:
         self._draw()
         return state, 0
 
-    def _step(self, state: TrainState, fed: Fed, iteration: int) -> tuple[TrainState, dict[str, jax.Array]]:
+    def _begin(self, state: TrainState, first: int) -> None:
+        """A snapshot before the first iteration, so that a run can be resumed from then on; a test that is yet due."""
+        solver = self.plan.solver
+        if first == 0 and solver.snapshot:
+            self.save(0, state, None)
+        due = self._is_test_due(first) if first else bool(solver.test_interval) and solver.test_initialization
+        if due and not any("miou" in record and record["iteration"] == first for record in read_log(self.folder.log)):
+            self._test(state, first)
+
+    def _is_test_due(self, done: int) -> bool:
+        solver = self.plan.solver
+        return bool(solver.test_interval) and (done == solver.max_iter or done % solver.test_interval == 0)
+
+    def _step(self, state: TrainState, fed: Fed, iteration: int) -> tuple[TrainState, Metrics]:
         try:
             return self.step(state, fed.batches, jnp.int32(iteration))
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            size = self.plan.data.batch_size
-            hint = f"lower the batch: --set data.train.batch_size={max(1, size // 2)}, and raise iter_size in return"
-            raise RunError(f"out of memory with batches of {size} images", hint=hint) from None
+        except SpecError as error:
+            reason, place = error.diagnostics[0], fed.names[0]
+            hint = "set new_height and new_width, or crop_size, to give all images one size that fits"
+            diagnostic = Diagnostic(f"the net does not fit this image: {reason.message}", hint=hint, place=place)
+            raise DataError(diagnostic) from None
 
     def _report(self, values: dict[str, float], done: int, rate: float, speed: Speed) -> None:
         solver = self.plan.solver
@@ -110,11 +124,10 @@ class Training:
 
     def _settle(self, state: TrainState, done: int) -> bool:
         """What is due after an iteration: a test, a snapshot. Returns whether to stop."""
-        solver, stopping = self.plan.solver, bool(self.wishes.stop)
+        solver = self.plan.solver
         last = done == solver.max_iter
-        score = None
-        if solver.test_interval and not stopping and (last or done % solver.test_interval == 0):
-            score = self._test(state, done)
+        score = self._test(state, done) if self._is_test_due(done) else None
+        stopping = self._is_stopping()
         regular = bool(solver.snapshot) and done % solver.snapshot == 0
         if regular or stopping or self.wishes.snapshot or (last and solver.snapshot_after_train):
             self.save(done, state, score)
@@ -123,10 +136,16 @@ class Training:
             self._draw()
         return stopping
 
+    def _is_stopping(self) -> bool:
+        return bool(self.wishes.stop)
+
     def _test(self, state: TrainState, done: int) -> Score | None:
+        """A test pass; None where there is nothing to test on, or a signal cut it short."""
         if self.validate is None:
             return None
-        score = self.validate(state.params, state.state)
+        score = self.validate(state.params, state.state, self._is_stopping)
+        if score is None:
+            return None
         record = {"iteration": done, "loss": score.loss, "miou": score.miou, "accuracy": score.accuracy}
         self.log.append(record)
         self.progress.test(record)
@@ -138,14 +157,23 @@ class Training:
         self._drawn = time.monotonic()
 
     def _diverged(self, state: TrainState, fed: Fed, iteration: int) -> RunError:
-        """The error for a loss or gradient that is not finite; the state is still the one before it."""
-        layer = None
-        for index in range(fed.batches.data.shape[0]):
-            images, labels = jnp.asarray(fed.batches.data[index]), jnp.asarray(fed.batches.label[index])
-            layer = layer or find_non_finite(
-                self.plan.graph, self.plan.data, state, images, labels, dtype=compute_dtype(self.plan.solver.precision)
-            )
-        where = f"first in layer '{layer}'" if layer else "in the gradient, while every layer's output is finite"
-        files = "\n".join(f"    {name}" for name in fed.names[:8])
+        """The error for an iteration that is not finite; the state is still the one before it."""
+        layer = self._layer_at_fault(state, fed.batches, iteration)
+        where = f"first in layer '{layer}'" if layer else "in a gradient or an update, while all layers are finite"
+        files = [f"    {name}" for name in fed.names[:SHOWN_IMAGES]]
+        if len(fed.names) > SHOWN_IMAGES:
+            files.append(f"    and {len(fed.names) - SHOWN_IMAGES} more")
+        message = "\n".join([f"iteration {iteration + 1}: NaN or Inf, {where}; its images were", *files])
         hint = "lower base_lr, add clip_gradients or warmup, or look at these images and their labels"
-        return RunError(f"iteration {iteration}: not finite, {where}; its images were\n{files}", hint=hint)
+        return RunError(message, hint=hint)
+
+    def _layer_at_fault(self, state: TrainState, batches: MicroBatches, iteration: int) -> str | None:
+        plan = self.plan
+        height, width = batches.data.shape[2:4]
+        graph, dtype = plan.graph_at((height, width)), compute_dtype(plan.solver.precision)
+        for number in range(batches.data.shape[0]):
+            batch = MicroBatches(batches.data[number], batches.label[number])
+            key = batch_key(plan.solver.random_seed, iteration, number)
+            if layer := find_non_finite(graph, plan.data, state, batch, key=key, dtype=dtype):
+                return layer
+        return None

@@ -74,7 +74,7 @@ class Progress:
         self.iterations = iterations
         self.stream = stream or sys.stderr
         self.live = self.stream.isatty()
-        self._bar = _live_bar(iterations, first) if self.live else None
+        self._bar = _live_bar(self.stream, iterations, first) if self.live else None
         self._last: Record = {}
 
     def __enter__(self) -> Self:
@@ -82,7 +82,9 @@ class Progress:
             self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()
 
@@ -100,7 +102,9 @@ class Progress:
         """Shows the outcome of a test pass."""
         self._last["miou"] = record["miou"]
         loss = f"  loss {record['loss']:.4f}" if "loss" in record else ""
-        self.note(f"test at {int(record['iteration'])}: mIoU {record['miou']:.1%}{loss}  accuracy {record['accuracy']:.1%}")
+        self.note(
+            f"test at {int(record['iteration'])}: mIoU {record['miou']:.1%}{loss}  accuracy {record['accuracy']:.1%}"
+        )
 
     def note(self, text: str) -> None:
         """A message of its own line, above the live one."""
@@ -110,12 +114,12 @@ class Progress:
             print(text, file=self.stream, flush=True)
 
 
-def _live_bar(iterations: int, first: int) -> Bar:
+def _live_bar(stream: TextIO, iterations: int, first: int) -> Bar:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
 
     columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
-    bar = Bar(*columns, console=Console(stderr=True), refresh_per_second=5)
+    bar = Bar(*columns, console=Console(file=stream), refresh_per_second=5)
     bar.add_task("", total=iterations, completed=first, text="compiling ...")
     return bar

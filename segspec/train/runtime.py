@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import jax
 
 from segspec.errors import RunError
-from segspec.spec.solver import Solver
+from segspec.spec.solver import Precision, Solver
 
 CACHE_VARIABLE = "SEGSPEC_CACHE"
+
+_MATMUL: dict[Precision, str | None] = {"float32": "highest", "high": "high", "bfloat16": None}
+"""JAX's name of each precision. Its own default, None, is TF32 or bfloat16 wherever a device is quicker at that."""
 
 
 def prepare(solver: Solver | None = None) -> None:
@@ -25,14 +29,15 @@ def prepare(solver: Solver | None = None) -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9")
     folder = cache_folder()
     if folder is not None:
+        # JAX warns of an entry that a killed process left torn, and of a folder it cannot write to; it then compiles.
+        warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache", UserWarning)
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     if solver is None:
         return
     if solver.solver_mode is not None:
         _select(solver.solver_mode)
-    if solver.precision == "high":
-        jax.config.update("jax_default_matmul_precision", "high")
+    jax.config.update("jax_default_matmul_precision", _MATMUL[solver.precision])
 
 
 def cache_folder() -> Path | None:

@@ -11,9 +11,10 @@ from segspec.data.sources import ImageSource, open_source
 from segspec.errors import SpecError
 from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph
+from segspec.layers.base import Blob
 from segspec.layers.data import DataLayer, DenseImageData
 from segspec.net import Tree
-from segspec.spec.netspec import NetSpec
+from segspec.spec.netspec import InputSize, NetSpec
 from segspec.spec.solver import Solver
 from segspec.train.feed import require_labels
 
@@ -31,7 +32,12 @@ class Score(Protocol):
     def accuracy(self) -> float: ...
 
 
-Validator = Callable[[Tree, Tree], Score]
+class Validator(Protocol):
+    """A test pass; None when `stop` said, asked between two batches, to give it up."""
+
+    def __call__(self, params: Tree, state: Tree, stop: Callable[[], bool], /) -> Score | None: ...
+
+
 MakeValidator = Callable[[NetSpec, ImageSource, str, int, int], Validator]
 """From a net, its test images, the precision, batches a pass and threads to a function of parameters and state."""
 
@@ -59,6 +65,24 @@ class Plan:
         """The declaration of the training images."""
         return self.spec.data["train"]
 
+    def graph_at(self, size: tuple[int, int]) -> Graph:
+        """The net for images of another (height, width), with the same learned blobs.
+
+        Raises:
+            SpecError: the net cannot be built for that size, or would learn blobs of other shapes.
+        """
+        if self.graph.inputs["data"].shape[1:3] == size:
+            return self.graph
+        graph = training_graph(self.spec, size)
+        pairs = zip(self.graph.owned_params(), graph.owned_params(), strict=True)
+        for (layer, blob, ours), (_, _, theirs) in pairs:
+            if ours.shape != theirs.shape:
+                message = (
+                    f"'{blob}' of layer '{layer.name}' would be {Blob(theirs.shape)} instead of {Blob(ours.shape)}"
+                )
+                raise SpecError(message, place=self.spec.source.name)
+        return graph
+
 
 def make_plan(spec: NetSpec, solver: Solver, folder: Path) -> Plan:
     """Opens the images, settles what depends on them, and builds the net.
@@ -81,16 +105,23 @@ def make_plan(spec: NetSpec, solver: Solver, folder: Path) -> Plan:
     sources = {phase: open_source(layer, spec.classes, folder) for phase, layer in spec.data.items()}
     for phase, source in sources.items():
         require_labels(source, {"train": "training"}.get(phase, phase))
-    graph = training_graph(spec, sources["train"])
-    return Plan(spec, solver, graph, sources["train"], sources.get("test"))
+    size = sources["train"].size
+    return Plan(_with_input(spec, size), solver, training_graph(spec, size), sources["train"], sources.get("test"))
 
 
-def training_graph(spec: NetSpec, source: ImageSource) -> Graph:
-    """The net in phase TRAIN for batches of a source's images."""
+def training_graph(spec: NetSpec, size: tuple[int, int]) -> Graph:
+    """The net in phase TRAIN for batches of training images of one (height, width)."""
     layer = spec.data["train"]
-    graph = build(spec, "TRAIN", image_inputs(layer.batch_size, *source.size, layer.channels))
+    graph = build(spec, "TRAIN", image_inputs(layer.batch_size, *size, layer.channels))
     _refuse_other_class_count(spec, graph)
     return graph
+
+
+def _with_input(spec: NetSpec, size: tuple[int, int]) -> NetSpec:
+    """The net that declares the size it was trained at, so that its run can be opened without the training images."""
+    if spec.input is not None:
+        return spec
+    return replace(spec, input=InputSize(height=size[0], width=size[1], channels=spec.data["train"].channels))
 
 
 def _refuse_other_class_count(spec: NetSpec, graph: Graph) -> None:

@@ -44,9 +44,9 @@ def make_step(graph: Graph, data: DataLayer, optimizer: optax.GradientTransforma
     """The training step of a net: `step(state, batches, iteration) -> (state, metrics)`, jitted, `state` donated.
 
     The losses and gradients of an iteration's batches are summed, as Caffe's `iter_size` does; dividing by their number
-    is the optimizer's part. Metrics are averages over the batches, from before the update. Where the loss or any
-    gradient is not finite the state is left as it was, so that a net can still be examined after it diverged;
-    `metrics["finite"]` tells.
+    is the optimizer's part. Metrics are averages over the batches, from before the update. Where the loss, a gradient
+    or anything in the new state is not finite the state is left as it was, so that a net can still be examined after it
+    diverged; `metrics["finite"]` tells.
 
     Args:
         graph: the net in phase TRAIN.
@@ -56,9 +56,9 @@ def make_step(graph: Graph, data: DataLayer, optimizer: optax.GradientTransforma
         dtype: what convolutions compute in.
     """
 
-    def loss_of(params: Tree, state: Tree, images: jax.Array, labels: jax.Array, key: jax.Array) -> tuple[
-        jax.Array, tuple[Tree, Metrics]
-    ]:
+    def loss_of(
+        params: Tree, state: Tree, images: jax.Array, labels: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
         inputs = {"data": data.normalize(images), "label": labels}
         outputs = apply(graph, params, state, inputs, train=True, key=key, dtype=dtype)
         return outputs.loss, (outputs.state, {**outputs.blobs, "loss": outputs.loss})
@@ -66,46 +66,59 @@ def make_step(graph: Graph, data: DataLayer, optimizer: optax.GradientTransforma
     gradient = jax.value_and_grad(loss_of, has_aux=True)
 
     def step(before: TrainState, batches: MicroBatches, iteration: jax.Array) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(jax.random.key(seed), iteration)
-        count = batches.data.shape[0]
+        def one(state: Tree, number: jax.Array, batch: MicroBatches) -> _Pass:
+            key = batch_key(seed, iteration, number)
+            (_, (after, metrics)), gradients = gradient(before.params, state, batch.data, batch.label, key)
+            return _Pass(after, gradients, metrics)
 
-        def micro(state: Tree, index: jax.Array, images: jax.Array, labels: jax.Array) -> tuple[Tree, Tree, Metrics]:
-            own = jax.random.fold_in(key, index)
-            (_, (after, metrics)), gradients = gradient(before.params, state, images, labels, own)
-            return after, gradients, metrics
-
-        if count == 1:
-            state, gradients, metrics = micro(before.state, jnp.int32(0), batches.data[0], batches.label[0])
-        else:
-            state, gradients, metrics = _accumulate(micro, before, batches)
-            metrics = jax.tree.map(lambda total: total / count, metrics)
+        state, gradients, metrics = _accumulate(one, before.state, batches)
         updates, optimizer_state = optimizer.update(gradients, before.optimizer, before.params)
         after = TrainState(optax.apply_updates(before.params, updates), state, optimizer_state)
-        finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(optax.global_norm(gradients))
+        finite = _all_finite((metrics["loss"], gradients, after))
         kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
         return kept, {**metrics, "finite": finite}
 
     return jax.jit(step, donate_argnums=0)
 
 
-def _accumulate(
-    micro: Callable[..., tuple[Tree, Tree, Metrics]], before: TrainState, batches: MicroBatches
-) -> tuple[Tree, Tree, Metrics]:
-    """Sums gradients and metrics over the batches of one iteration; the state goes from one to the next."""
-    first = micro(before.state, jnp.int32(0), batches.data[0], batches.label[0])
+class _Pass(NamedTuple):
+    """What a forward and backward pass gives: the state after it, gradients and metrics."""
 
-    def body(carry: tuple[Tree, Tree, Metrics], item: tuple[jax.Array, MicroBatches]) -> tuple[
-        tuple[Tree, Tree, Metrics], None
-    ]:
-        state, gradients, metrics = carry
-        index, batch = item
-        state, more, further = micro(state, index, batch.data, batch.label)
-        return (state, jax.tree.map(jnp.add, gradients, more), jax.tree.map(jnp.add, metrics, further)), None
+    state: Tree
+    gradients: Tree
+    metrics: Metrics
 
+
+def _accumulate(one: Callable[[Tree, jax.Array, MicroBatches], _Pass], state: Tree, batches: MicroBatches) -> _Pass:
+    """Passes over all batches of an iteration: gradients summed, metrics averaged, the state handed on.
+
+    The net is compiled once, whatever the number of batches.
+    """
     count = batches.data.shape[0]
-    rest = jax.tree.map(lambda stacked: stacked[1:], batches)
-    summed, _ = jax.lax.scan(body, first, (jnp.arange(1, count), rest))
-    return summed
+    first = jax.tree.map(lambda stacked: stacked[0], batches)
+    if count == 1:
+        return one(state, jnp.int32(0), first)
+
+    def add(total: _Pass, item: tuple[jax.Array, MicroBatches]) -> tuple[_Pass, None]:
+        found = one(total.state, *item)
+        gradients = jax.tree.map(jnp.add, total.gradients, found.gradients)
+        return _Pass(found.state, gradients, jax.tree.map(jnp.add, total.metrics, found.metrics)), None
+
+    shapes = jax.eval_shape(one, state, jnp.int32(0), first)
+    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    total: _Pass
+    total, _ = jax.lax.scan(add, empty._replace(state=state), (jnp.arange(count), batches))
+    return total._replace(metrics=jax.tree.map(lambda value: value / count, total.metrics))
+
+
+def _all_finite(tree: object) -> jax.Array:
+    """Whether no number in a tree is NaN or infinite."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def batch_key(seed: int, iteration: jax.Array | int, number: jax.Array | int) -> jax.Array:
+    """The random key of one of an iteration's batches, counted from 0."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), iteration), number)
 
 
 def start(graph: Graph, params: Tree, state: Tree, optimizer: optax.GradientTransformation) -> TrainState:
@@ -114,12 +127,20 @@ def start(graph: Graph, params: Tree, state: Tree, optimizer: optax.GradientTran
 
 
 def find_non_finite(
-    graph: Graph, data: DataLayer, before: TrainState, images: jax.Array, labels: jax.Array, *, dtype: str
+    graph: Graph, data: DataLayer, before: TrainState, batch: MicroBatches, *, key: jax.Array, dtype: str
 ) -> str | None:
-    """The first layer whose output is not finite on a batch, or None when the trouble lies in the gradient alone."""
-    inputs = {"data": data.normalize(images), "label": labels}
+    """The first layer whose output is not finite on a batch, or None when all are.
+
+    Args:
+        graph: the net in phase TRAIN.
+        data: the source of images, for its normalisation.
+        before: the state that the batch met.
+        batch: images and labels of one batch, without the axis of `iter_size`.
+        key: of the batch, see `batch_key`.
+        dtype: what convolutions compute in.
+    """
+    inputs = {"data": data.normalize(batch.data), "label": batch.label}
     tops = tuple(top for layer in graph.layers for top in layer.tops)
-    key = jax.random.key(0)
     found = apply(graph, before.params, before.state, inputs, train=True, key=key, dtype=dtype, want=tops).blobs
     for layer in graph.layers:
         if not all(bool(jnp.all(jnp.isfinite(found[top].astype(jnp.float32)))) for top in layer.tops):

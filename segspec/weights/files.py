@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from segspec.errors import WeightsError
+from segspec.atomic import write_atomically
+from segspec.errors import RunError, WeightsError
 
 Array = npt.NDArray[np.generic]
 Blobs = dict[str, dict[str, Array]]
 FORMAT = "segspec-1"
+PICKLES = frozenset((".pth", ".pt", ".pkl", ".ckpt", ".bin"))
 
 
-def write_weights(path: Path, *trees: Mapping[str, Mapping[str, object]], about: Mapping[str, str] | None = None) -> None:
+def write_weights(
+    path: Path, *trees: Mapping[str, Mapping[str, object]], about: Mapping[str, str] | None = None
+) -> None:
     """Writes trees of `{layer: {blob: array}}` to one file; the file appears whole or not at all.
 
     Args:
@@ -27,22 +30,18 @@ def write_weights(path: Path, *trees: Mapping[str, Mapping[str, object]], about:
     Raises:
         WeightsError: when the file cannot be written.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     arrays = {
-        f"{layer}.{blob}": np.ascontiguousarray(np.asarray(value))
+        f"{layer}.{blob}": np.asarray(value, order="C")
         for tree in trees
         for layer, blobs in tree.items()
         for blob, value in blobs.items()
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(arrays, temporary, metadata={"format": FORMAT, **(about or {})})
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise WeightsError(f"cannot be written: {error.strerror or error}", place=str(path)) from None
+        write_atomically(path, save(arrays, metadata={"format": FORMAT, **(about or {})}))
+    except RunError as error:
+        raise WeightsError(error.diagnostics) from None
 
 
 def read_weights(path: Path) -> tuple[Blobs, dict[str, str]]:
@@ -51,6 +50,7 @@ def read_weights(path: Path) -> tuple[Blobs, dict[str, str]]:
     Raises:
         WeightsError: when the file is missing, damaged or of a kind that cannot be read.
     """
+    import ml_dtypes  # noqa: F401 - NumPy knows bfloat16 from here on
     from safetensors import SafetensorError, safe_open
 
     _refuse_kind(path)
@@ -67,12 +67,17 @@ def read_weights(path: Path) -> tuple[Blobs, dict[str, str]]:
         raise WeightsError(f"cannot be read: {error.strerror or error}", place=str(path)) from None
     except (SafetensorError, ValueError) as error:
         raise WeightsError(f"damaged, or not a safetensors file ({error})", place=str(path)) from None
+    except (AttributeError, TypeError) as error:  # What safetensors raises for the types that NumPy lacks.
+        hint = "save it as float32, float16 or bfloat16"
+        raise WeightsError(
+            f"holds numbers of a type that cannot be read ({error})", place=str(path), hint=hint
+        ) from None
     return blobs, about
 
 
 def _refuse_kind(path: Path) -> None:
     if path.is_dir():
         raise WeightsError("this is a folder, expected a file of weights", place=str(path))
-    if path.suffix in (".pth", ".pt", ".pkl", ".ckpt", ".bin"):
+    if path.suffix.lower() in PICKLES:
         hint = "a pickle can run any program when it is opened; convert it with safetensors.torch.save_file first"
         raise WeightsError(f"segspec does not open {path.suffix} files", place=str(path), hint=hint)

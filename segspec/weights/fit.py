@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from segspec.errors import WeightsError
+from segspec.errors import WeightsError, did_you_mean
 from segspec.graph.graph import Graph
 from segspec.net import Tree
 from segspec.weights.files import Array
@@ -63,6 +63,7 @@ def fit(
         WeightsError: when a blob has another shape than the net's, or nothing fits at all.
     """
     present = {layer.name for layer in graph.layers}
+    _refuse_unknown(skip, present)
     account = _Account(present, skip)
     fitted_params = {name: account.merge(name, own, blobs.get(name, {})) for name, own in params.items()}
     fitted_state = {name: account.merge(name, own, blobs.get(name, {})) for name, own in state.items()}
@@ -75,6 +76,12 @@ def fit(
         theirs, ours = _few(sorted(blobs)), _few(sorted(present))
         raise WeightsError(f"no layer of the file is in the net\n  file: {theirs}\n  net:  {ours}", place=place)
     return fitted_params, fitted_state, transfer
+
+
+def _refuse_unknown(skip: Collection[str], present: Collection[str]) -> None:
+    for layer in skip:
+        if layer not in present:
+            raise WeightsError(f"the net has no layer '{layer}' to skip", hint=did_you_mean(layer, present))
 
 
 class _Account:

@@ -1,0 +1,47 @@
+"""Weights from wherever they lie: a file, a snapshot, or a run's best snapshot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segspec.errors import RunError, WeightsError
+from segspec.run import arrays
+from segspec.run.folder import RunFolder
+from segspec.run.snapshots import best_snapshot, list_snapshots, read_arrays
+from segspec.weights.files import Blobs, read_weights
+
+
+def read_blobs(path: Path) -> tuple[Blobs, Path]:
+    """The blobs by layer, parameters and state alike, and the file or snapshot that they were read from.
+
+    Args:
+        path: a file of weights, the folder of a snapshot, or a run folder.
+
+    Raises:
+        WeightsError: the path leads to no weights, or to a file that cannot be used.
+        RunError: a snapshot is damaged.
+    """
+    if not path.is_dir():
+        return read_weights(path)[0], path
+    snapshot = _snapshot_in(path)
+    trees = read_arrays(snapshot)
+    blobs: Blobs = {}
+    for tree in ("params", "state"):
+        for name, array in trees.get(tree, {}).items():
+            layer, _, blob = name.partition("/")
+            blobs.setdefault(arrays.place_of(layer), {})[arrays.place_of(blob)] = array
+    return blobs, snapshot
+
+
+def _snapshot_in(path: Path) -> Path:
+    """The folder itself when it is a snapshot, else the best one of the run, else its newest."""
+    if (path / "manifest.json").is_file():
+        return path
+    run = RunFolder(path)
+    snapshots = list_snapshots(run)
+    if snapshots:
+        return best_snapshot(run) or snapshots[-1]
+    if run.spec.is_file():
+        raise RunError("the run has no snapshot yet", place=str(path))
+    hint = "name a file of weights, a run folder, or one of its snapshots"
+    raise WeightsError("this folder is neither a run nor a snapshot", place=str(path), hint=hint)
