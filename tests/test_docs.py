@@ -17,11 +17,12 @@ import pytest
 from segspec.errors import Source, SpecError
 from segspec.graph.check import check
 from segspec.layers import LAYERS
-from segspec.spec.classes import read_classes
+from segspec.spec.classes import MAX_CLASSES, read_classes
 from segspec.spec.flatten import flat_text
 from segspec.spec.net import read_net
 from segspec.spec.solver import Solver
 from segspec.spec.solver_file import read_solver
+from segspec.syntax.macros import MAX_LAYERS
 from segspec.syntax.tree import Problems
 from segspec.syntax.yaml import parse_yaml
 
@@ -122,6 +123,12 @@ def _anchors(path: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", _FENCE.sub("", path.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_language_page_knows_the_limits() -> None:
+    text = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+    assert f"| layers after all macros | {MAX_LAYERS:,} |" in text
+    assert f"| classes | {MAX_CLASSES} |" in text
 
 
 def test_the_solver_page_names_every_field() -> None:

@@ -193,9 +193,9 @@ def test_the_reference_names_every_layer_and_field(texts: Mapping[str, str]) -> 
 
 
 def test_the_reference_tells_caffes_default_where_it_differs(texts: Mapping[str, str]) -> None:
-    assert (
-        "| `moving_average_fraction` | number, at least 0 and below 1 | `0.99` (Caffe: `0.999`) |" in texts["LAYERS.md"]
-    )
+    rows = [row for row in texts["LAYERS.md"].splitlines() if row.startswith("| `moving_average_fraction` |")]
+    assert rows
+    assert all("(Caffe: `0.999`)" in row for row in rows)
 
 
 def test_check_is_silent_about_what_was_just_written(tool: ModuleType, tmp_path: Path, capsys: Any) -> None:
