@@ -145,9 +145,9 @@ class Deconvolution(_Filtering):
     """The transpose of a convolution: each input adds its filter, times its value, to the output.
 
     Output size stride (H - 1) + dilation (kernel - 1) + 1 - 2 pad. With `size_of` the output is then cut to the size of
-    the named layer, so that each input stays in the middle of the stride x stride pixels it enlarges to; missing rows or
-    columns, fewer than a stride, are zeros at the lower and right border. A filler of type bilinear with one filter a
-    channel (group = num_output) enlarges like bilinear interpolation. Source: BVLC Caffe, deconv_layer.cpp.
+    the named layer, so that each input stays in the middle of the stride x stride pixels it enlarges to; missing rows
+    or columns, fewer than a stride, are zeros at the lower and right border. A filler of type bilinear with one filter
+    a channel (group = num_output) enlarges like bilinear interpolation. Source: BVLC Caffe, deconv_layer.cpp.
     """
 
     type: ClassVar[str] = "Deconvolution"

@@ -144,31 +144,31 @@ def test_deconvolution_output_sizes(fields: dict[str, Any]) -> None:
     assert back.shape[1:3] == (7, 9)
 
 
-@pytest.mark.parametrize("size", [(11, 15), (14, 18), (15, 19), (11, 19), (1, 1)])
-def test_size_of_cuts_or_pads_below_and_right(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("kernel", [2, 3, 4, 5, 8])
+def test_size_of_keeps_each_input_in_the_middle_of_its_pixels(kernel: int) -> None:
+    """Cut to twice the input, an enlargement is the one with the padding of (kernel - stride) / 2."""
+    layer = made(Deconvolution, kernel_size=kernel, stride=2, size_of="data")
+    twice = jnp.zeros((1, 14, 18, 5))
+    padded = run(made(Deconvolution, kernel_size=kernel, stride=2, pad=(kernel - 2) // 2), values())
+    np.testing.assert_allclose(run(layer, values(), twice), padded[:, :14, :18], rtol=1e-4, atol=1e-5)
+    half = made(Deconvolution, kernel_size=kernel, stride=2, pad=(kernel - 2) // 4)
+    np.testing.assert_allclose(run(half, values(), twice), padded[:, :14, :18], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(14, 18), (15, 19), (15, 18), (13, 17), (15, 5), (1, 1)])
+def test_size_of_cuts_or_pads_below_and_right_where_filters_do_not_overlap(size: tuple[int, int]) -> None:
     layer = made(Deconvolution, kernel_size=2, stride=2, size_of="data")
-    x, other = values(), jnp.zeros((1, *size, 5))
-    whole = np.asarray(run(layer, x))
-    fitted = np.asarray(run(layer, x, other))
+    whole = np.asarray(run(layer, values()))
     expected = np.zeros((2, *size, 6), np.float32)
     rows, columns = min(size[0], 14), min(size[1], 18)
     expected[:, :rows, :columns] = whole[:, :rows, :columns]
-    np.testing.assert_array_equal(fitted, expected)
+    np.testing.assert_array_equal(run(layer, values(), jnp.zeros((1, *size, 5))), expected)
 
 
-def test_size_of_cuts_so_that_inputs_stay_in_their_places() -> None:
-    layer = made(Deconvolution, kernel_size=4, stride=2, size_of="data")
-    x = values()
-    whole = np.asarray(run(layer, x))
-    assert whole.shape[1:3] == (16, 20)
-    np.testing.assert_array_equal(run(layer, x, jnp.zeros((1, 14, 18, 5))), whole[:, 1:15, 1:19])
-    np.testing.assert_array_equal(run(layer, x, jnp.zeros((1, 13, 17, 5))), whole[:, 1:14, 1:18])
-
-
-def test_size_of_another_scale_is_refused() -> None:
+def test_size_of_a_layer_of_another_scale_is_refused() -> None:
     layer = made(Deconvolution, kernel_size=2, stride=2, size_of="data")
-    with pytest.raises(ShapeError, match="enlarges to 14x18 pixels, far from the 28x36 of 'size_of'"):
-        layer.shapes([IMAGE, Blob((2, 28, 36, 5))])
+    with pytest.raises(ShapeError, match="the input enlarges to 14x18 pixels, far from the 28x19 of 'size_of'"):
+        layer.shapes([IMAGE, Blob((1, 28, 19, 5))])
 
 
 def test_size_of_needs_an_image() -> None:
