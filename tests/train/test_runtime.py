@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import pytest
+
+from segspec.errors import RunError
+from segspec.spec.solver import Precision, Solver
+from segspec.train.runtime import cache_folder, compute_dtype, prepare
+
+SETTINGS = ("jax_compilation_cache_dir", "jax_default_matmul_precision", "jax_persistent_cache_min_compile_time_secs")
+
+
+@pytest.fixture(autouse=True)
+def _settings_come_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9"))
+    before = {name: getattr(jax.config, name) for name in SETTINGS}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def solver(precision: Precision = "float32", mode: str | None = None) -> Solver:
+    return Solver.model_validate({"base_lr": 1.0, "max_iter": 1, "precision": precision, "solver_mode": mode})
+
+
+def test_the_cache_lies_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SEGSPEC_CACHE", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own"
+    monkeypatch.setenv("SEGSPEC_CACHE", "")
+    assert cache_folder() is None
+    monkeypatch.delenv("SEGSPEC_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "segspec" / "jax"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert cache_folder() == Path.home() / ".cache" / "segspec" / "jax"
+
+
+def test_without_a_cache_jax_is_told_of_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGSPEC_CACHE", "")
+    before = jax.config.jax_compilation_cache_dir
+    prepare()
+    assert jax.config.jax_compilation_cache_dir == before
+
+
+def test_a_torn_entry_of_the_cache_is_passed_over_in_silence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SEGSPEC_CACHE", str(tmp_path))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        prepare()
+        warnings.warn("Error reading persistent compilation cache entry for 'jit_step': torn", UserWarning, 1)
+        warnings.warn("Error writing persistent compilation cache entry for 'jit_step': full", UserWarning, 1)
+        warnings.warn("something else", UserWarning, 1)
+    assert [str(warning.message) for warning in caught] == ["something else"]
+
+
+@pytest.mark.parametrize(("precision", "name"), [("float32", "highest"), ("high", "high"), ("bfloat16", None)])
+def test_the_precision_is_the_one_that_was_asked_for(precision: Precision, name: str | None) -> None:
+    prepare(solver(precision))
+    assert jax.config.jax_default_matmul_precision == name
+    assert compute_dtype(precision) == ("bfloat16" if precision == "bfloat16" else "float32")
+
+
+def test_a_device_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(RunError) as caught:
+        prepare(solver(mode="TPU"))
+    assert "solver_mode TPU: JAX finds only CPU" in str(caught.value)
+    assert "leave solver_mode out" in str(caught.value)
