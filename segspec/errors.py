@@ -7,9 +7,13 @@ Everything that can go wrong by a user's hand is reported as one or more `Diagno
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+
+_LONGEST = 500  # characters of a line of a message
+_MANY = 500  # names, beyond which only those with the same first letter are compared
 
 
 @dataclass(frozen=True)
@@ -76,26 +80,45 @@ class Diagnostic:
     def render(self) -> str:
         """The diagnostic as text: place and message, then the source line with a caret and the hint."""
         prefix = "warning: " if self.severity == "warning" else ""
+        message, hint = (_shortened(printable(text)) for text in (self.message, self.hint))
         if self.span is None:
-            head = f"{self.place}: {prefix}{self.message}" if self.place else f"{prefix}{self.message}"
-            return f"{head}\n  {self.hint}" if self.hint else head
-        return "\n".join([f"{self.span}: {prefix}{self.message}", *_excerpt(self.span, self.hint)])
+            head = f"{printable(self.place)}: {prefix}{message}" if self.place else f"{prefix}{message}"
+            return f"{head}\n  {hint}" if hint else head
+        return "\n".join([f"{printable(str(self.span))}: {prefix}{message}", *_excerpt(self.span, hint)])
+
+
+def printable(text: str) -> str:
+    """The text with everything that would steer a terminal, or that cannot be encoded, replaced by a visible mark."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _shortened(text: str) -> str:
+    """The text with very long lines cut: a name may be as long as its writer likes."""
+    return "\n".join(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..." for line in text.split("\n"))
 
 
 def _excerpt(span: Span, hint: str) -> list[str]:
     """The source line, a caret line under it with the hint, and the macro uses that led there."""
     number = str(span.line)
     gutter = " " * len(number)
-    text = "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in span.source.line(span.line))
-    start, text, length = _window(span.column - 1, text, span.length)
-    lead = "".join("\t" if character == "\t" else " " for character in text[:start])
-    caret = "^" * max(1, min(length, len(text) - start))
+    start, text, length = _window(span.column - 1, span.source.line(span.line), span.length)
+    text = printable(text)
+    lead = "".join("\t" if character == "\t" else " " * _columns(character) for character in text[:start])
+    caret = "^" * max(1, sum(map(_columns, text[start : start + length])))
     lines = [f"  {number} | {text}", f"  {gutter} | {lead}{caret}{' ' + hint if hint else ''}"]
     via = span.via
     while via is not None:
-        lines.append(f"  {gutter} = used at {via.place}: {via.source.line(via.line).strip()[:100]}")
+        line = printable(via.source.line(via.line).strip()[:100])
+        lines.append(f"  {gutter} = used at {printable(via.place)}: {line}")
         via = via.via
     return lines
+
+
+def _columns(character: str) -> int:
+    """How many columns of a terminal a character takes."""
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def _window(start: int, text: str, length: int, width: int = 160) -> tuple[int, str, int]:
@@ -146,7 +169,11 @@ class RunError(SegspecError):
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """`did you mean 'x'?` for the closest choice, or an empty string when nothing is close."""
-    known: Sequence[str] = sorted(set(choices))
+    if len(word) > 100:
+        return ""
+    known = sorted(set(choices))
+    if len(known) > _MANY:
+        known = [choice for choice in known if choice[:1] == word[:1]][:_MANY]
     exact = [choice for choice in known if choice.lower() == word.lower()]
     close = exact or difflib.get_close_matches(word, known, 1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else ""

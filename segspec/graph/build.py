@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from segspec.errors import Span
+from segspec.errors import Span, SpecError
 from segspec.graph.graph import Graph, GraphLayer
 from segspec.layers.base import Blob, ParamSpec, ShapeError
 from segspec.spec.net import NetSpec, Phase
@@ -25,15 +26,19 @@ def build(spec: NetSpec, phase: Phase, inputs: Mapping[str, Blob]) -> Graph:
         inputs: shapes of `data` and, unless DEPLOY, `label`.
 
     Raises:
-        SpecError: when shapes do not fit, naming each layer and the blobs that meet there.
+        SpecError: when shapes do not fit, naming each layer and the blobs that meet there; when a layer reads what
+            nothing feeds; when the inputs are too large.
     """
+    for name, blob in inputs.items():
+        if blob.size > MAX_NUMBERS:
+            raise SpecError(f"a batch of '{name}' is {blob}, more than 2^36 numbers", place=spec.source.name)
     building = _Building(inputs)
     for layer in _present(spec.layers, inputs):
         building.add(layer)
     building.problems.raise_any()
     layers = tuple(building.layers)
     blobs = {**inputs, **{top: blob for layer in layers for top, blob in zip(layer.tops, layer.outputs, strict=True)}}
-    return Graph(spec.name, phase, dict(inputs), layers, blobs, _prediction(spec, layers), spec.classes)
+    return Graph(spec.name, phase, dict(inputs), layers, blobs, _prediction(spec, layers, blobs), spec.classes)
 
 
 def image_inputs(batch: int, height: int, width: int, channels: int, *, labels: bool = True) -> dict[str, Blob]:
@@ -58,31 +63,44 @@ def _present(layers: Iterable[LayerSpec], inputs: Mapping[str, Blob]) -> list[La
     return kept
 
 
-def _prediction(spec: NetSpec, layers: tuple[GraphLayer, ...]) -> str | None:
-    """The score blob: what the spec says, else what the weightiest loss reads, else the last feature."""
-    if spec.output is not None:
-        return spec.output
-    present = {layer.name for layer in layers}
+def _prediction(spec: NetSpec, layers: tuple[GraphLayer, ...], blobs: Mapping[str, Blob]) -> str | None:
+    """The score blob: what the spec says, else what the weightiest loss reads, else the last feature.
+
+    Of these, the first that exists: without a label, a blob that is made from it does not.
+    """
     losses = [layer for layer in spec.layers if layer.layer.role == "loss"]
-    if losses:
-        heaviest = max(losses, key=lambda layer: layer.loss_weights[0] if layer.loss_weights else 1.0)
-        return heaviest.bottoms[0]
-    features = [layer for layer in spec.layers if layer.layer.role == "feature" and layer.tops]
-    return next((layer.tops[0] for layer in reversed(features) if layer.name in present), None)
+    losses.sort(key=lambda layer: layer.loss_weights[0] if layer.loss_weights else 1.0, reverse=True)
+    features = [layer.tops[0] for layer in layers if layer.layer.role == "feature" and layer.tops]
+    candidates = [spec.output, *(loss.bottoms[0] for loss in losses[:1]), *features[-1:]]
+    return next((blob for blob in candidates if blob in blobs), None)
+
+
+class _Shared(NamedTuple):
+    """A shared blob: the layer that holds it, under which name, its shape, and how it is trained."""
+
+    layer: str
+    blob: str
+    shape: tuple[int, ...]
+    rule: BlobRule
+    span: Span
 
 
 class _Building:
     def __init__(self, inputs: Mapping[str, Blob]):
         self.problems = Problems()
+        self.inputs = tuple(inputs)
+        self.unknown: set[str] = set()
         self.layers: list[GraphLayer] = []
         self.blobs: dict[str, Blob] = dict(inputs)
         self.places: dict[str, Span] = {}
-        self.shared: dict[str, tuple[str, str, ParamSpec, Span]] = {}
+        self.shared: dict[str, _Shared] = {}
         self.parameters = 0
 
     def add(self, spec: LayerSpec) -> None:
-        """Infers the layer's shapes; a layer that reads what could not be inferred is passed over in silence."""
-        if any(bottom not in self.blobs for bottom in spec.bottoms):
+        """Infers the layer's shapes; a layer that reads the output of a wrong one is passed over in silence."""
+        absent = [bottom for bottom in spec.bottoms if bottom not in self.blobs]
+        if absent:
+            self._pass_over(spec, [bottom for bottom in absent if bottom not in self.unknown])
             return
         inputs = tuple(self.blobs[bottom] for bottom in spec.bottoms)
         try:
@@ -93,8 +111,10 @@ class _Building:
             state = spec.layer.state(inputs)
         except ShapeError as error:
             self._report(spec, str(error))
+            self.unknown.update(spec.tops)
             return
         if not self._affordable(spec, outputs, params):
+            self.unknown.update(spec.tops)
             return
         rules = self._rules(spec, params)
         self.blobs.update(zip(spec.tops, outputs, strict=True))
@@ -114,6 +134,12 @@ class _Building:
                 self._loss_weights(spec),
             )
         )
+
+    def _pass_over(self, spec: LayerSpec, unfed: list[str]) -> None:
+        self.unknown.update(spec.tops)
+        if unfed:
+            message = f"layer '{spec.name}' ({spec.layer.type}) reads '{unfed[0]}', which nothing feeds"
+            self.problems.add(message, spec.span, f"fed are: {', '.join(self.inputs)}")
 
     def _report(self, spec: LayerSpec, message: str) -> None:
         """A shape mistake, with the shape and the origin of everything that meets at the layer."""
@@ -142,7 +168,12 @@ class _Building:
             message = f"layer '{spec.name}' ({spec.layer.type}): {len(spec.rules)} 'param' entries for {blobs}"
             self.problems.add(message, spec.span)
         padded = [*spec.rules, *[spec.rest] * len(params)]
-        return dict(zip(params, padded, strict=False))
+        return {blob: self._inherited(rule) for blob, rule in zip(params, padded, strict=False)}
+
+    def _inherited(self, rule: BlobRule) -> BlobRule:
+        """The rule of a shared blob: what it leaves open is as where the blob is held."""
+        owner = self.shared.get(rule.name or "")
+        return rule if owner is None else owner.rule.model_copy(update=rule.model_dump(exclude_unset=True))
 
     def _owners(
         self, spec: LayerSpec, params: Mapping[str, ParamSpec], rules: Mapping[str, BlobRule]
@@ -152,19 +183,23 @@ class _Building:
         for blob, rule in rules.items():
             if not rule.name:
                 continue
-            if rule.name not in self.shared:
-                self.shared[rule.name] = (spec.name, blob, params[blob], spec.span)
-                continue
-            layer, owned, shape, place = self.shared[rule.name]
-            if shape.shape != params[blob].shape:
-                theirs, ours = Blob(shape.shape), Blob(params[blob].shape)
-                message = (
-                    f"layer '{spec.name}' ({spec.layer.type}): the shared blob '{rule.name}' is {theirs} in "
-                    f"'{layer}' ({place.place}) and would be {ours} here"
-                )
-                self.problems.add(message, spec.span)
-            owners[blob] = (layer, owned)
+            owner = self.shared.setdefault(rule.name, _Shared(spec.name, blob, params[blob].shape, rule, spec.span))
+            if (owner.layer, owner.blob) != (spec.name, blob):
+                self._check_shared(spec, rule, params[blob], owner)
+                owners[blob] = (owner.layer, owner.blob)
         return owners
+
+    def _check_shared(self, spec: LayerSpec, rule: BlobRule, param: ParamSpec, owner: _Shared) -> None:
+        """A shared blob has one shape and is trained in one way."""
+        subject = f"layer '{spec.name}' ({spec.layer.type}): the shared blob '{rule.name}'"
+        there = f"in '{owner.layer}' ({owner.span.place})"
+        if owner.shape != param.shape:
+            message = f"{subject} is {Blob(owner.shape)} {there} and would be {Blob(param.shape)} here"
+            self.problems.add(message, spec.span)
+        for name in ("lr_mult", "decay_mult"):
+            theirs, ours = getattr(owner.rule, name), getattr(rule, name)
+            if name in rule.model_fields_set and theirs != ours:
+                self.problems.add(f"{subject} has {name} {theirs:g} {there} and {ours:g} here", spec.span)
 
     def _loss_weights(self, spec: LayerSpec) -> tuple[float, ...]:
         weights = list(spec.loss_weights)

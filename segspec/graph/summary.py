@@ -83,13 +83,15 @@ def _peak_alive(graph: Graph) -> int:
     """Bytes of the outputs alive together at the worst moment, each dropped after its last reader."""
     last = {bottom: index for index, layer in enumerate(graph.layers) for bottom in layer.bottoms}
     alive = {name: blob.size * BYTES[blob.dtype] for name, blob in graph.inputs.items()}
-    peak = sum(alive.values())
+    total = peak = sum(alive.values())
     for index, layer in enumerate(graph.layers):
         for top, blob in zip(layer.tops, layer.outputs, strict=True):
             alive[top] = blob.size * BYTES[blob.dtype]
-        peak = max(peak, sum(alive.values()))
-        for name in [name for name in alive if last.get(name, -1) <= index and name != graph.prediction]:
-            del alive[name]
+            total += alive[top]
+        peak = max(peak, total)
+        for name in {*layer.bottoms, *layer.tops} - {graph.prediction}:
+            if last.get(name, -1) <= index:
+                total -= alive.pop(name, 0)
     return peak
 
 
@@ -120,7 +122,8 @@ def _totals(summary: Summary, batch: int) -> Iterable[str]:
     weights = 4 * summary.parameters
     training = batch * summary.training_bytes + 3 * weights
     yield f"parameters     {summary.parameters:,}  ({size(weights)})"
-    yield f"multiply-adds  {count(summary.multiply_adds)} an image to infer, about {count(3 * summary.multiply_adds)} to train"
+    forward, both = count(summary.multiply_adds), count(3 * summary.multiply_adds)
+    yield f"multiply-adds  {forward} an image to infer, about {both} to train"
     yield f"inference      about {size(summary.inference_bytes + weights)} for one image"
     yield f"training       about {size(training)} for a batch of {batch}, with gradients and momentum"
     if summary.scores is not None:

@@ -26,7 +26,9 @@ _EXPECTED = {
 }
 
 
-def read_model(model: type[Model], node: Mapping, problems: Problems, subject: str, at: Span | None = None) -> Model | None:
+def read_model(
+    model: type[Model], node: Mapping, problems: Problems, subject: str, at: Span | None = None
+) -> Model | None:
     """Validates a mapping against a model.
 
     Args:
@@ -61,6 +63,17 @@ def _one_per_place(error: ValidationError, node: Mapping) -> list[ErrorDetails]:
     return list(first.values())
 
 
+def _written(node: Node, path: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """The parts of a path that stand in the text; a list written as one value has no numbers."""
+    found: list[int | str] = []
+    for part in path:
+        inner = _step(node, part)
+        if inner is not None:
+            found.append(part)
+            node = inner
+    return tuple(found)
+
+
 def _report(
     model: type[BaseModel], node: Mapping, problems: Problems, subject: str, at: Span, detail: ErrorDetails
 ) -> None:
@@ -78,7 +91,11 @@ def _report(
         problems.add(f"{subject}: {_plain(detail)}", at)
     else:
         found = _node_at(node, path)
-        problems.add(f"'{_dotted(path)}' of {subject} {_complaint(detail, found)}", found.span, _hint(detail, found))
+        problems.add(
+            f"'{_dotted(_written(node, path) or path)}' of {subject} {_complaint(detail, found)}",
+            found.span,
+            _hint(detail, found),
+        )
 
 
 def _dotted(path: tuple[int | str, ...]) -> str:

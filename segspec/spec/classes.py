@@ -116,7 +116,9 @@ def read_classes(node: Node, beside: Path, problems: Problems) -> ClassTable | N
             return _load(name, node, beside, problems)
         case Scalar(value=int(count)) if not isinstance(count, bool) and 2 <= count <= MAX_CLASSES:
             return ClassTable.numbered(count)
-        case Sequence(items=items) if 2 <= len(items) <= MAX_CLASSES and all(isinstance(item, Scalar) for item in items):
+        case Sequence(items=items) if 2 <= len(items) <= MAX_CLASSES and all(
+            isinstance(item, Scalar) for item in items
+        ):
             return _from_names(items, problems)
         case Mapping():
             return _from_mapping(node, problems)
@@ -130,6 +132,10 @@ def read_classes(node: Node, beside: Path, problems: Problems) -> ClassTable | N
 
 def _from_names(items: tuple[Node, ...], problems: Problems) -> ClassTable | None:
     texts = tuple(item.text for item in items if isinstance(item, Scalar))
+    nameless = next((item for item in items if isinstance(item, Scalar) and item.value in (None, "")), None)
+    if nameless is not None:
+        problems.add("a class needs a name", nameless.span)
+        return None
     for position, item in enumerate(items):
         if texts[position] in texts[:position]:
             problems.add(f"class '{texts[position]}' is listed twice", item.span)

@@ -21,14 +21,23 @@ def find(folder: str, name: str, beside: Path) -> Path | None:
         name: what the spec calls it; a name with a suffix is a path relative to the spec.
         beside: the folder of the spec.
     """
-    if Path(name).suffix:
-        candidates = [beside / name]
-    else:
-        candidates = [base / folder / f"{name}.yaml" for base in (beside, beside.parent, shipped("specs"))]
-    return next((path for path in candidates if path.is_file()), None)
+    candidates = [beside / name] if Path(name).suffix else [base / folder / f"{name}.yaml" for base in _bases(beside)]
+    return next((path for path in candidates if _is_file(path)), None)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether this can be read; a name that no file system takes is the name of no file."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _bases(beside: Path) -> tuple[Path, ...]:
+    """Where to look: beside the spec, one folder up, among the shipped."""
+    return (beside, beside.parent, shipped("specs"))
 
 
 def names(folder: str, beside: Path) -> list[str]:
     """All names a library offers, for `did you mean`."""
-    bases = (beside, beside.parent, shipped("specs"))
-    return sorted({path.stem for base in bases for path in (base / folder).glob("*.yaml")})
+    return sorted({path.stem for base in _bases(beside) for path in (base / folder).glob("*.yaml")})

@@ -15,7 +15,9 @@ from segspec.spec.classes import read_classes
 from segspec.spec.netspec import InputSize, NetSpec, Phase
 from segspec.spec.override import apply_overrides
 from segspec.spec.wire import LayerSpec, wire
-from segspec.syntax.macros import Block, expand, read_blocks, resolve
+from segspec.syntax.blocks import Block, check_name, read_blocks
+from segspec.syntax.budget import Budget
+from segspec.syntax.macros import expand, resolve
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe, read_source
 from segspec.syntax.yaml import parse_yaml
 
@@ -46,15 +48,16 @@ def load_net(path: Path, overrides: Items[str] = (), phase: Phase = "TRAIN") -> 
 def read_net(source: Source, beside: Path, overrides: Items[str] = ()) -> NetSpec:
     """Reads a network spec from its text; `beside` is the folder where libraries are looked for first."""
     problems = Problems()
+    budget = Budget()
     root = parse_yaml(source)
     if not isinstance(root, Mapping):
         raise SpecError(f"a spec is a mapping with 'layers:', got {describe(root)}", place=source.name)
     root = apply_overrides(root, overrides, KEYS, problems)
     _check_keys(root, problems)
     classes_node = root.get("classes")
-    params = _params(root, problems)
+    params = _params(root, problems, budget)
     if classes_node is not None:
-        classes_node = resolve(classes_node, params, problems)
+        classes_node = resolve(classes_node, params, problems, budget)
     classes = read_classes(classes_node, beside, problems) if classes_node is not None else None
     if classes is not None and classes_node is not None:
         params["classes"] = Scalar(classes.count, classes_node.span)
@@ -62,14 +65,14 @@ def read_net(source: Source, beside: Path, overrides: Items[str] = ()) -> NetSpe
     layers_node = root.get("layers")
     if layers_node is None:
         problems.add("the spec has no 'layers:'", root.span)
-    items = expand(layers_node, blocks, params, problems) if layers_node is not None else ()
+    items = expand(layers_node, blocks, params, problems, budget) if layers_node is not None else ()
     layers = wire(items, classes, problems)
     spec = NetSpec(
-        _name(root, source),
+        _name(root, source, problems),
         source,
         classes,
-        _input(root, params, problems),
-        _data(root, params, problems),
+        _input(root, params, problems, budget),
+        _data(root, params, problems, budget),
         layers,
         _output(root, layers, problems),
     )
@@ -81,19 +84,32 @@ def _check_keys(root: Mapping, problems: Problems) -> None:
     for key, value in root:
         if key.text not in KEYS:
             problems.add(f"a spec has no field '{key.text}'", key.span, did_you_mean(key.text, KEYS))
-        elif key.text == "segspec" and not (isinstance(value, Scalar) and value.value == 1):
+        elif key.text == "segspec" and not (
+            isinstance(value, Scalar) and type(value.value) is int and value.value == 1
+        ):
             problems.add(f"this segspec reads version 1 of the language, not {describe(value)}", value.span)
     if root.key("segspec") is None:
         problems.add("the first line must say which language this is", root.span, "add 'segspec: 1'")
 
 
-def _name(root: Mapping, source: Source) -> str:
-    node = root.get("name")
-    return node.text if isinstance(node, Scalar) else Path(source.name).stem
+def _name(root: Mapping, source: Source, problems: Problems) -> str:
+    node = _section(root, "name")
+    if node is None:
+        return Path(source.name).stem
+    if isinstance(node, Scalar) and isinstance(node.value, str) and node.value.isprintable() and node.value.strip():
+        return node.value
+    problems.add(f"'name' must be a word, got {describe(node)}", node.span)
+    return ""
 
 
-def _params(root: Mapping, problems: Problems) -> dict[str, Node]:
-    node = root.get("params")
+def _section(root: Mapping, key: str) -> Node | None:
+    """What stands under a top-level key; null means the same as nothing."""
+    node = root.get(key)
+    return None if isinstance(node, Scalar) and node.value is None else node
+
+
+def _params(root: Mapping, problems: Problems, budget: Budget) -> dict[str, Node]:
+    node = _section(root, "params")
     if node is None:
         return {}
     if not isinstance(node, Mapping):
@@ -103,14 +119,15 @@ def _params(root: Mapping, problems: Problems) -> dict[str, Node]:
     for key, value in node:
         if key.text == "classes":
             problems.add("'classes' is declared at the top of the spec", key.span, "move it out of 'params'")
-        values[key.text] = resolve(value, values, problems)
+        check_name(key, "a param", problems)
+        values[key.text] = resolve(value, values, problems, budget)
     return values
 
 
 def _blocks(root: Mapping, beside: Path, problems: Problems) -> dict[str, Block]:
     """The blocks of the libraries a spec uses and of the spec itself, which win."""
     blocks: dict[str, Block] = {}
-    use = root.get("use")
+    use = _section(root, "use")
     for name in use.items if isinstance(use, Sequence) else (use,) if use is not None else ():
         blocks.update(_library_blocks(name, beside, problems))
     own = root.get("blocks")
@@ -134,19 +151,19 @@ def _library_blocks(name: Node, beside: Path, problems: Problems) -> dict[str, B
     return read_blocks(parse_yaml(read_source(path)), problems)
 
 
-def _input(root: Mapping, params: dict[str, Node], problems: Problems) -> InputSize | None:
-    node = root.get("input")
+def _input(root: Mapping, params: dict[str, Node], problems: Problems, budget: Budget) -> InputSize | None:
+    node = _section(root, "input")
     if node is None:
         return None
-    resolved = resolve(node, params, problems)
+    resolved = resolve(node, params, problems, budget)
     if not isinstance(resolved, Mapping):
         problems.add(f"'input' is written {{height: 360, width: 480, channels: 3}}, got {describe(node)}", node.span)
         return None
     return read_model(InputSize, resolved, problems, "'input'")
 
 
-def _data(root: Mapping, params: dict[str, Node], problems: Problems) -> dict[str, DataLayer]:
-    node = root.get("data")
+def _data(root: Mapping, params: dict[str, Node], problems: Problems, budget: Budget) -> dict[str, DataLayer]:
+    node = _section(root, "data")
     if node is None:
         return {}
     if not isinstance(node, Mapping):
@@ -157,9 +174,12 @@ def _data(root: Mapping, params: dict[str, Node], problems: Problems) -> dict[st
         if key.text not in PHASES:
             problems.add(f"'data' has no part '{key.text}'", key.span, did_you_mean(key.text, PHASES))
             continue
-        layer = _data_layer(key.text, resolve(value, params, problems), problems)
+        layer = _data_layer(key.text, resolve(value, params, problems, budget), problems)
         if layer is not None:
             found[key.text] = layer
+    if len({layer.channels for layer in found.values()}) > 1:
+        channels = " and ".join(f"{layer.channels} in data.{phase}" for phase, layer in found.items())
+        problems.add(f"images must have equal channels in all phases, got {channels}", node.span)
     return found
 
 
@@ -181,10 +201,10 @@ def _data_layer(phase: str, node: Node, problems: Problems) -> DataLayer | None:
 
 
 def _output(root: Mapping, layers: tuple[LayerSpec, ...], problems: Problems) -> str | None:
-    node = root.get("output")
+    node = _section(root, "output")
     if node is None:
         return None
-    tops = {top for layer in layers for top in layer.tops}
+    tops = {top for layer in layers for top in layer.tops if layer.layer.role == "feature"}
     if isinstance(node, Scalar) and node.text in tops:
         return node.text
     hint = did_you_mean(node.text, tops) if isinstance(node, Scalar) else ""

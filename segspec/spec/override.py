@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence as Items
 from dataclasses import replace
 
-from segspec.errors import Source, Span, SpecError, UsageError, did_you_mean
+from segspec.errors import Diagnostic, Source, Span, SpecError, UsageError, did_you_mean
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar
 from segspec.syntax.yaml import parse_yaml
 
@@ -28,9 +28,21 @@ def apply_overrides(root: Mapping, overrides: Items[str], keys: Items[str], prob
             raise UsageError(f"--set takes KEY=VALUE, got '{text}'")
         source = Source("--set", text)
         value = _parse(source, len(key) + 1)
-        path = [Scalar(part, Span(source, 1, 1, len(key))) for part in key.strip().split(".")]
-        root = _put(root, _absolute(root, path, keys, problems), value, problems)
+        root = _put(root, _absolute(root, _path(source, key), keys, problems), value, problems)
     return root
+
+
+def _path(source: Source, key: str) -> list[Scalar]:
+    """The parts of a dotted key, each with its place. Raises UsageError for an empty part."""
+    parts = []
+    column = 1
+    for text in key.split("."):
+        span = Span(source, 1, column + len(text) - len(text.lstrip()), max(1, len(text.strip())))
+        if not text.strip():
+            raise UsageError(Diagnostic("a part of the key is missing", span, "write NAME.NAME=VALUE"))
+        parts.append(Scalar(text.strip(), span))
+        column += len(text) + 1
+    return parts
 
 
 def _parse(source: Source, start: int) -> Node:
@@ -52,6 +64,8 @@ def _absolute(root: Mapping, path: list[Scalar], keys: Items[str], problems: Pro
     known = [name.text for name, _ in params] if isinstance(params, Mapping) else []
     if first.text in known and first.text not in keys:
         return [replace(first, value="params"), *path]
+    if first.text == "params" and "params" in keys and len(path) > 1 and path[1].text not in known:
+        problems.add(f"the spec has no param '{path[1].text}'", path[1].span, did_you_mean(path[1].text, known))
     if first.text not in keys:
         hint = did_you_mean(first.text, [*keys, *known])
         problems.add(f"nothing is called '{first.text}' here", first.span, hint)
@@ -62,9 +76,11 @@ def _put(root: Mapping, path: list[Scalar], value: Node, problems: Problems) -> 
     """The mapping with a value at the end of a path; missing mappings on the way are made."""
     first, *rest = path
     if rest:
-        inner = root.get(first.text) or Mapping((), first.span)
+        inner = root.get(first.text)
+        if inner is None or (isinstance(inner, Scalar) and inner.value is None):
+            inner = Mapping((), first.span)
         if not isinstance(inner, Mapping):
-            problems.add(f"'{first.text}' has no parts", first.span)
+            problems.add(f"'{first.text}' has no parts", rest[0].span)
             return root
         value = _put(inner, rest, value, problems)
     key = root.key(first.text)

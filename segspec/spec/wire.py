@@ -6,10 +6,9 @@ feature and the label, and leave the last feature as it is.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -17,14 +16,14 @@ from segspec.errors import Span, did_you_mean
 from segspec.layers import LAYERS, by_type
 from segspec.layers.base import Layer
 from segspec.schema.read import field_names, read_model
-from segspec.schema.types import Real, Reals
+from segspec.schema.types import Real, Reals, References
 from segspec.spec.classes import ClassTable
+from segspec.syntax.blocks import layer_name
 from segspec.syntax.macros import Branches, Item, Scope, Use
-from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe
+from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence
 
 INPUTS = ("data", "label")
 COMMON = ("name", "bottom", "top", "param", "loss_weight")
-_NAME = re.compile(r"[^\s:$]+")
 
 
 class BlobRule(BaseModel):
@@ -45,9 +44,8 @@ def _listed(value: object) -> object:
 class _CommonFields(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    name: str | None = None
-    bottom: str | tuple[str, ...] | None = None
-    top: str | tuple[str, ...] | None = None
+    bottom: References | None = None
+    top: References | None = None
     param: Annotated[tuple[BlobRule, ...], BeforeValidator(_listed)] = ()
     loss_weight: Reals = ()
 
@@ -89,13 +87,36 @@ def short_name(layer: type[Layer]) -> str:
     return layer.short or layer.type.lower()
 
 
+class _Outputs(NamedTuple):
+    """What a name leads to.
+
+    Attributes:
+        tops: of the layer; none where it writes nothing.
+        position: which of them the name itself is.
+        span: where the name was given; None for an input.
+        broken: whether mistakes were found in the layer, so that what reads it cannot be judged.
+    """
+
+    tops: tuple[str, ...]
+    position: int
+    span: Span | None
+    broken: bool = False
+
+
+class _Read(NamedTuple):
+    """The fields of a layer, typed; None where there were mistakes."""
+
+    common: _CommonFields | None
+    layer: Layer | None
+
+
 class _Wiring:
     def __init__(self, classes: ClassTable | None, problems: Problems):
         self.classes = classes
         self.problems = problems
         self.layers: list[LayerSpec] = []
-        self.outputs: dict[str, tuple[str, ...]] = {name: (name,) for name in INPUTS}
-        self.places: dict[str, Span | None] = dict.fromkeys(INPUTS)
+        self.outputs = {name: _Outputs((name,), 0, None) for name in INPUTS}
+        self.reads: dict[int, _Read] = {}  # by the identity of a Use, which repeated layers share
         self.numbers: Counter[tuple[tuple[str, ...], str]] = Counter()
 
     def walk(self, items: tuple[Item, ...], scope: tuple[str, ...], feature: str) -> str:
@@ -106,54 +127,59 @@ class _Wiring:
                     feature = self._use(item, scope, feature)
                 case Scope(name=name, span=span, body=body):
                     feature = self.walk(body, (*scope, name), feature)
-                    self._declare("/".join((*scope, name)), self._tops_of(feature), span, "block")
+                    last = self.outputs.get(feature)
+                    if last is None or last.tops[:1] != (feature,):
+                        last = _Outputs((feature,), 0, None)
+                    self._declare("/".join((*scope, name)), last._replace(span=span), "block")
                 case Branches():
                     feature = self._join(item, scope, feature)
         return feature
-
-    def _tops_of(self, feature: str) -> tuple[str, ...]:
-        """All tops of the layer that made a feature, so that a block's name leads to its pooling mask too."""
-        return next((layer.tops for layer in reversed(self.layers) if feature in layer.tops), (feature,))
 
     def _join(self, item: Branches, scope: tuple[str, ...], feature: str) -> str:
         ends = [self.walk(branch, scope, feature) for branch in item.branches]
         layer = by_type("Eltwise" if item.kind == "sum" else "Concat")
         assert layer is not None
         name = self._own_name(item.name, scope, item.kind, item.span)
-        return self._add(LayerSpec(name, layer(), tuple(ends), (name,), (), BlobRule(), (), item.span))
+        self._add(LayerSpec(name, layer(), tuple(ends), (name,), (), BlobRule(), (), item.span))
+        return name
 
     def _use(self, use: Use, scope: tuple[str, ...], feature: str) -> str:
         layer_type = by_type(use.type.text)
-        if layer_type is None:
-            hint = did_you_mean(use.type.text, [known.type for known in LAYERS])
-            self.problems.add(f"unknown layer type '{use.type.text}'", use.type.span, hint)
+        if layer_type is None or layer_type.role == "data":
+            self._refuse_type(use)
             return feature
-        if layer_type.role == "data":
-            self.problems.add(
-                f"'{use.type.text}' is a source of images and stands in the 'data:' section", use.type.span
-            )
-            return feature
-        name_node = use.fields.get("name")
-        name = self._own_name(
-            name_node if isinstance(name_node, Scalar) else None, scope, short_name(layer_type), use.type.span
-        )
+        name = self._own_name(use.fields.get("name"), scope, short_name(layer_type), use.type.span)
         subject = f"layer '{name}' ({use.type.text})"
-        common = self._common(use, subject)
-        layer = self._parameters(layer_type, use, subject)
-        if common is None or layer is None:
-            self._declare(name, (name,), use.type.span, "layer")
-            return name if layer_type.role == "feature" else feature
-        bottoms = self._bottoms(layer_type, use, scope, feature)
-        spec = self._checked(name, layer, common, bottoms, use, subject, scope)
-        if spec is None:
-            self._declare(name, (name,), use.type.span, "layer")
-            return name if layer_type.role == "feature" else feature
-        top = self._add(spec)
+        read = self.reads.get(id(use))
+        if read is None:
+            read = _Read(self._common(use, subject), self._parameters(layer_type, use, subject))
+            self.reads[id(use)] = read
+        spec = None
+        if read.common is not None and read.layer is not None:
+            bottoms = self._bottoms(layer_type, use, scope, feature)
+            spec = self._checked(name, read.layer, read.common, bottoms, use, subject, scope)
+        if spec is not None:
+            self._add(spec)
+        else:
+            self._add_broken(name, use, scope)
+        top = spec.tops[0] if spec and spec.tops else name
         return top if layer_type.role == "feature" else feature
 
+    def _refuse_type(self, use: Use) -> None:
+        kind = use.type.text
+        if by_type(kind) is None:
+            self.problems.add(
+                f"unknown layer type '{kind}'", use.type.span, did_you_mean(kind, [known.type for known in LAYERS])
+            )
+        elif kind == "Input":
+            hint = "write 'input: {height: 360, width: 480}' at the top of the spec"
+            self.problems.add("'Input' is no layer of a spec, where 'data' and 'label' are fed", use.type.span, hint)
+        else:
+            self.problems.add(f"'{kind}' is a source of images and stands in the 'data:' section", use.type.span)
+
     def _common(self, use: Use, subject: str) -> _CommonFields | None:
-        common = Mapping(tuple(entry for entry in use.fields if entry[0].text in COMMON), use.type.span)
-        return read_model(_CommonFields, common, self.problems, subject)
+        entries = tuple(entry for entry in use.fields if entry[0].text in COMMON and entry[0].text != "name")
+        return read_model(_CommonFields, Mapping(entries, use.type.span), self.problems, subject)
 
     def _parameters(self, layer_type: type[Layer], use: Use, subject: str) -> Layer | None:
         own = use.fields.without(*COMMON)
@@ -177,11 +203,9 @@ class _Wiring:
 
     def _bottoms(self, layer_type: type[Layer], use: Use, scope: tuple[str, ...], feature: str) -> list[str]:
         written = use.fields.get("bottom")
-        bottoms = [feature] if written is None else [self._find(node, scope, 0) for node in _names(written)]
+        bottoms = [feature] if _is_null(written) else [self._find(name, scope, 0) for name in _names(written)]
         for field, output in layer_type.references.items():
-            node = use.fields.get(field)
-            if node is not None:
-                bottoms += [self._find(name, scope, output) for name in _names(node)]
+            bottoms += [self._find(name, scope, output) for name in _names(use.fields.get(field))]
         if layer_type.role in ("loss", "metric") and len(bottoms) == 1 and layer_type.bottoms[0] >= 2:
             bottoms.append("label")
         return bottoms
@@ -190,16 +214,21 @@ class _Wiring:
         """The blob that a name means, looked for in the scope it was written in and outwards."""
         scope = scope if node.scope is None else node.scope
         for depth in range(len(scope), -1, -1):
-            tops = self.outputs.get("/".join((*scope[:depth], node.text)))
-            if tops is None:
+            found = self.outputs.get("/".join((*scope[:depth], node.text)))
+            if found is None:
                 continue
-            if output < len(tops):
-                return tops[output]
-            if output and tops[0].endswith("/mask"):
-                return tops[0]
+            if found.broken:
+                return node.text
+            if not found.tops:
+                self.problems.add(f"'{node.text}' has no output", node.span)
+                return node.text
+            if found.position in (0, output) and max(found.position, output) < len(found.tops):
+                return found.tops[max(found.position, output)]
+            if output == 0:
+                return found.tops[found.position]
             hint = "a layer that keeps its mask is needed: PoolingMask"
             self.problems.add(f"'{node.text}' has no output of that kind", node.span, hint)
-            return tops[0]
+            return found.tops[0]
         known = [name for name in self.outputs if name not in INPUTS]
         hint = did_you_mean(node.text, known) or "a layer must stand before it is named"
         self.problems.add(f"no layer '{node.text}' before this one", node.span, hint)
@@ -216,7 +245,7 @@ class _Wiring:
         scope: tuple[str, ...],
     ) -> LayerSpec | None:
         """The layer's spec, if the number of its bottoms and tops is right."""
-        tops = self._tops(name, layer, common, scope)
+        tops = self._tops(name, layer, common, use, scope)
         for what, found, limits in (("bottom", bottoms, layer.bottoms), ("top", tops, layer.tops)):
             least, most = limits
             if len(found) < least or (most is not None and len(found) > most):
@@ -229,53 +258,68 @@ class _Wiring:
         rest = common.param[0] if for_all else BlobRule()
         return LayerSpec(name, layer, tuple(bottoms), tops, rules, rest, common.loss_weight, use.type.span)
 
-    def _tops(self, name: str, layer: Layer, common: _CommonFields, scope: tuple[str, ...]) -> tuple[str, ...]:
-        if common.top is not None:
-            written = (common.top,) if isinstance(common.top, str) else common.top
-            return tuple("/".join((*scope, top)) for top in written)
-        extra = [f"{name}/{layer.top_names[index]}" for index in range(layer.tops[0] - 1)]
-        return (name, *extra) if layer.tops[0] else ()
+    def _tops(
+        self, name: str, layer: Layer, common: _CommonFields, use: Use, scope: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        if common.top is None:
+            extra = [f"{name}/{layer.top_names[index]}" for index in range(layer.tops[0] - 1)]
+            return (name, *extra) if layer.tops[0] else ()
+        nodes = _names(use.fields.get("top"))
+        tops = tuple("/".join((*scope, layer_name(node, self.problems))) for node in nodes)
+        if name in tops[1:]:
+            message = f"the output '{name}' has the name of its layer, which stands for its first output"
+            self.problems.add(message, nodes[tops.index(name, 1)].span, "name the layer or the output otherwise")
+        return tops
 
-    def _own_name(self, node: Scalar | None, scope: tuple[str, ...], short: str, span: Span) -> str:
+    def _own_name(self, node: Node | None, scope: tuple[str, ...], short: str, span: Span) -> str:
         """The full name: what the user wrote, or the type and a number, in the scope."""
-        if node is not None:
-            if not _NAME.fullmatch(node.text):
-                self.problems.add(f"{describe(node)} cannot name a layer", node.span, "no spaces, colons or '$'")
-            return "/".join((*scope, node.text))
+        if node is not None and not _is_null(node):
+            return "/".join((*scope, layer_name(node, self.problems)))
         while True:
             self.numbers[scope, short] += 1
             name = "/".join((*scope, f"{short}{self.numbers[scope, short]}"))
             if name not in self.outputs:
                 return name
 
-    def _add(self, spec: LayerSpec) -> str:
+    def _add(self, spec: LayerSpec) -> None:
         self.layers.append(spec)
-        self._declare(spec.name, spec.tops, spec.span, "layer")
-        for index, top in enumerate(spec.tops):
+        self._declare(spec.name, _Outputs(spec.tops, 0, spec.span), "layer")
+        for position, top in enumerate(spec.tops):
             if top != spec.name:
-                self._declare(top, spec.tops[index:], spec.span, "output")
-        return spec.tops[0] if spec.tops else spec.name
+                self._declare(top, _Outputs(spec.tops, position, spec.span), "output")
 
-    def _declare(self, name: str, tops: tuple[str, ...], span: Span, what: str) -> None:
-        if name in self.outputs:
-            first = self.places[name]
-            where = f"first at {first.place}" if first else "it names an input of the net"
-            self.problems.add(f"the name '{name}' is taken ({where})", span, f"give this {what} another 'name'")
+    def _add_broken(self, name: str, use: Use, scope: tuple[str, ...]) -> None:
+        """Makes a layer with mistakes known, so that not every layer that reads it is a mistake too."""
+        self._declare(name, _Outputs((name,), 0, use.type.span, broken=True), "layer")
+        for node in _names(use.fields.get("top")):
+            top = "/".join((*scope, node.text))
+            self.outputs.setdefault(top, _Outputs((top,), 0, use.type.span, broken=True))
+
+    def _declare(self, name: str, outputs: _Outputs, what: str) -> None:
+        if name not in self.outputs:
+            self.outputs[name] = outputs
             return
-        self.outputs[name] = tops
-        self.places[name] = span
+        first, span = self.outputs[name].span, outputs.span
+        where = f"first at {first.place}" if first else "it names an input of the net"
+        hint = "give this output another name in 'top'" if what == "output" else f"give this {what} another 'name'"
+        self.problems.add(f"the name '{name}' is taken ({where})", span, hint)
 
 
-def _names(node: Node) -> list[Scalar]:
+def _names(node: Node | None) -> list[Scalar]:
+    """The names in a field: one, several, or none where it is left out or null."""
     nodes = node.items if isinstance(node, Sequence) else (node,)
-    return [item for item in nodes if isinstance(item, Scalar)]
+    return [item for item in nodes if isinstance(item, Scalar) and item.value is not None]
+
+
+def _is_null(node: Node | None) -> bool:
+    return node is None or (isinstance(node, Scalar) and node.value is None)
 
 
 def counted(least: int, most: int | None, what: str) -> str:
     """How many of something a layer takes, in words: `1 to 2 tops`."""
-    plural = "" if least == most == 1 or (most == 1 and least == 0) else "s"
     if most is None:
-        return f"at least {least} {what}{plural}"
+        return f"at least {least} {what}{'' if least == 1 else 's'}"
+    plural = "" if least == most == 1 or (most == 1 and least == 0) else "s"
     return f"{least} {what}{plural}" if least == most else f"{least} to {most} {what}s"
 
 

@@ -1,9 +1,9 @@
 """`$names` in scalars: substitution, integer arithmetic and comparison. Nothing else is an expression.
 
-    expression := sum [("==" | "!=" | "<=" | ">=" | "<" | ">") sum]
-    sum        := product (("+" | "-") product)*
-    product    := factor (("*" | "/" | "%") factor)*
-    factor     := integer | $name | "(" sum ")" | "-" factor | "not" factor
+expression := sum [("==" | "!=" | "<=" | ">=" | "<" | ">") sum]
+sum        := product (("+" | "-") product)*
+product    := factor (("*" | "/" | "%") factor)*
+factor     := integer | $name | "(" sum ")" | "-" factor | "not" factor
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 from segspec.syntax.tree import Value, to_text
 
@@ -25,6 +26,7 @@ _COMPARE: dict[str, Callable[[int, int], bool]] = {
     ">": operator.gt,
 }
 _LIMIT = 10**18
+_LONGEST = 10_000
 
 
 class ArithmeticMistake(ValueError):
@@ -43,11 +45,15 @@ def substitute(text: str, values: Mapping[str, Value]) -> Value:
 
     Raises:
         UnknownName: when nothing defines a name.
-        ArithmeticMistake: when a division leaves a remainder or is by zero, or parentheses do not match.
+        ArithmeticMistake: when a division leaves a remainder or is by zero, parentheses do not match, a number has a
+            fraction, or a text grows beyond all reason.
     """
     tokens = _tokens(text, values)
     if tokens is not None:
         return _Evaluation(tokens).result()
+    parts = [to_text(_lookup(match, values)) for match in NAME.finditer(text) if match[0] != "$$"]
+    if sum(map(len, parts)) > _LONGEST:
+        raise ArithmeticMistake(f"the text grows to more than {_LONGEST} characters")
     return NAME.sub(lambda match: "$" if match[0] == "$$" else to_text(_lookup(match, values)), text)
 
 
@@ -61,6 +67,7 @@ def _lookup(match: re.Match[str], values: Mapping[str, Value]) -> Value:
 def _tokens(text: str, values: Mapping[str, Value]) -> list[int | str] | None:
     """The text as numbers and operators, or None when it is not arithmetic."""
     found: list[int | str] = []
+    fraction = ""
     position = 0
     stripped = text.rstrip()
     while position < len(stripped):
@@ -77,16 +84,22 @@ def _tokens(text: str, values: Mapping[str, Value]) -> list[int | str] | None:
             if name not in values:
                 raise UnknownName(name)
             value = values[name]
+            if isinstance(value, float):
+                fraction, value = name, 0
             if not isinstance(value, int):
                 return None
             found.append(value)
         position = match.end()
-    return found if _alternates(found) else None
+    if not _alternates(found) or (fraction and len(found) == 1):
+        return None
+    if fraction:
+        raise ArithmeticMistake(f"only whole numbers can be computed with, and ${fraction} is {values[fraction]}")
+    return found
 
 
 def _alternates(tokens: list[int | str]) -> bool:
     """Whether no two operands stand side by side, as they do in a name like `e$i$j`."""
-    pairs = zip(tokens, tokens[1:], strict=False)
+    pairs = pairwise(tokens)
     return not any(isinstance(left, int) and isinstance(right, int) for left, right in pairs)
 
 

@@ -14,18 +14,11 @@ from dataclasses import dataclass, field, replace
 
 from segspec.errors import Diagnostic, Span, SpecError, did_you_mean
 from segspec.syntax.arithmetic import NAME, ArithmeticMistake, UnknownName, substitute
-from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, Value, describe, through
+from segspec.syntax.blocks import BRANCHES, KINDS, USE_FIELDS, Block, check_name, layer_name, read_blocks
+from segspec.syntax.budget import MAX_DEPTH, MAX_LAYERS, MAX_NESTING, Budget
+from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, Value, describe, extent, through
 
-MAX_LAYERS = 20_000
-MAX_DEPTH = 30
-BRANCHES = ("sum", "concat")
-_KINDS: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-    "str": (str,),
-    "ref": (str,),
-}
+__all__ = ["BRANCHES", "MAX_LAYERS", "Branches", "Item", "Scope", "Use", "expand", "read_blocks", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -59,15 +52,6 @@ Item = Use | Scope | Branches
 
 
 @dataclass(frozen=True)
-class Block:
-    """A block's definition: arguments (a kind such as `int`, or a default value) and layers."""
-
-    name: Scalar
-    args: Map[str, Scalar]
-    layers: Sequence
-
-
-@dataclass(frozen=True)
 class _Env:
     """What holds where a list of layers is expanded."""
 
@@ -82,57 +66,29 @@ class _Env:
         return {name: node.value for name, node in self.values.items() if isinstance(node, Scalar)}
 
 
-def read_blocks(node: Node, problems: Problems) -> dict[str, Block]:
-    """The definitions of a `blocks:` section."""
-    blocks: dict[str, Block] = {}
-    if not isinstance(node, Mapping):
-        problems.add(f"'blocks' must be a mapping of names to blocks, got {describe(node)}", node.span)
-        return blocks
-    for name, body in node:
-        block = _read_block(name, body, problems)
-        if block:
-            blocks[name.text] = block
-    return blocks
-
-
-def _read_block(name: Scalar, body: Node, problems: Problems) -> Block | None:
-    if not isinstance(body, Mapping) or not isinstance(body.get("layers"), Sequence):
-        problems.add(f"block '{name.text}' needs 'layers: [...]'", name.span)
-        return None
-    for key, _ in body.without("args", "layers"):
-        hint = did_you_mean(key.text, ("args", "layers"))
-        problems.add(f"block '{name.text}' has no field '{key.text}'", key.span, hint)
-    args = body.get("args") or Mapping((), body.span)
-    found: dict[str, Scalar] = {}
-    for key, value in args if isinstance(args, Mapping) else ():
-        if isinstance(value, Scalar):
-            found[key.text] = value
-        else:
-            problems.add(f"argument '{key.text}' needs a kind ({', '.join(_KINDS)}) or a default value", key.span)
-    layers = body.get("layers")
-    assert isinstance(layers, Sequence)
-    return Block(name, found, layers)
-
-
-def expand(layers: Node, blocks: Map[str, Block], values: Map[str, Node], problems: Problems) -> tuple[Item, ...]:
+def expand(
+    layers: Node, blocks: Map[str, Block], values: Map[str, Node], problems: Problems, budget: Budget | None = None
+) -> tuple[Item, ...]:
     """The layers of a spec with every macro carried out; mistakes go to `problems`.
 
+    A layer that is repeated is one `Use` object that stands several times in the result.
+
     Raises:
-        SpecError: at once when the expansion is endless or larger than MAX_LAYERS layers.
+        SpecError: at once when the expansion is endless or beyond the budget.
     """
-    return tuple(_Expansion(blocks, problems).walk(layers, _Env(values)))
+    return tuple(_Expansion(blocks, problems, budget or Budget()).walk(layers, _Env(values)))
 
 
-def resolve(node: Node, values: Map[str, Node], problems: Problems) -> Node:
-    """The node with every `$name` replaced."""
-    return _Expansion({}, problems).value(node, _Env(values))
+def resolve(node: Node, values: Map[str, Node], problems: Problems, budget: Budget | None = None) -> Node:
+    """The node with every `$name` replaced. Raises SpecError when it grows beyond the budget."""
+    return _Expansion({}, problems, budget or Budget()).value(node, _Env(values))
 
 
 class _Expansion:
-    def __init__(self, blocks: Map[str, Block], problems: Problems):
+    def __init__(self, blocks: Map[str, Block], problems: Problems, budget: Budget):
         self.blocks = blocks
         self.problems = problems
-        self.count = 0
+        self.budget = budget
 
     def walk(self, layers: Node, env: _Env) -> Iterator[Item]:
         """The items of one list of layers."""
@@ -174,17 +130,17 @@ class _Expansion:
             return
         if times > 1 and (name := fields.key("name")):
             self.problems.add("a repeated layer cannot have one name", name.span, "leave the name out, or use foreach")
-        for _ in range(times):
-            self._count(type.span)
-            yield Use(type, fields)
+        use = Use(type, fields)
+        self.budget.take_layers(times, type.span)
+        yield from (use,) * times
 
     def _times(self, fields: Mapping) -> int:
         node = fields.get("repeat")
         if node is None:
             return 1
-        if isinstance(node, Scalar) and isinstance(node.value, int) and not isinstance(node.value, bool):
-            if 0 <= node.value <= MAX_LAYERS:
-                return node.value
+        times = node.value if isinstance(node, Scalar) else None
+        if isinstance(times, int) and not isinstance(times, bool) and 0 <= times <= MAX_LAYERS:
+            return times
         self.problems.add(f"'repeat' must be a whole number from 0 to {MAX_LAYERS}, got {describe(node)}", node.span)
         return 1
 
@@ -197,31 +153,28 @@ class _Expansion:
         self.problems.add(f"'{key}' must be true or false, got {describe(node)}", node.span)
         return default
 
-    def _count(self, span: Span, limit: int = MAX_LAYERS) -> None:
-        self.count += 1
-        if self.count > limit:
-            raise SpecError(Diagnostic(f"the spec expands to more than {limit} layers", span))
-
     def _block(self, block: Block, type: Scalar, fields: Mapping, times: int, env: _Env) -> Iterator[Item]:
         name = self._name(block, type, fields, times, env)
         inner = self._enter(block, type, fields, env, name)
         if inner is None:
             return
-        body = through(block.layers, type.span)
-        items: list[Item] = []
-        for _ in range(times):
-            self._count(type.span)
-            items.extend(self.walk(body, inner))
-        if name and times:
-            yield Scope(name, type.span, tuple(items))
+        if not times:
+            return
+        self.budget.take_values(block.values, type.span)
+        before = self.budget.layers
+        self.budget.take_layers(1, type.span)
+        items = tuple(self.walk(through(block.layers, type.span), inner))
+        self.budget.take_layers((times - 1) * (before - self.budget.layers), type.span)
+        if name:
+            yield Scope(name, type.span, items * times)
         else:
-            yield from items
+            yield from items * times
 
     def _name(self, block: Block, type: Scalar, fields: Mapping, times: int, env: _Env) -> str:
         """A block is named by its user, or by number at the top level; inside another block it adds no scope."""
         node = fields.get("name")
-        if isinstance(node, Scalar):
-            return node.text
+        if node is not None and not (isinstance(node, Scalar) and node.value is None):
+            return layer_name(node, self.problems)
         if env.active or not times:
             return ""
         env.numbers[type.text] += 1
@@ -232,37 +185,35 @@ class _Expansion:
         if type.text in env.active:
             cycle = " -> ".join([*env.active[env.active.index(type.text) :], type.text])
             raise SpecError(Diagnostic(f"block '{type.text}' contains itself ({cycle})", type.span))
-        if env.depth >= MAX_DEPTH:
-            raise SpecError(Diagnostic(f"blocks are nested more than {MAX_DEPTH} deep", type.span))
         before = len(self.problems.found)
         values = dict(env.values)
         for key, value in fields.without("name"):
             if key.text in block.args:
                 values[key.text] = self._argument(block, key.text, value, env)
             else:
-                hint = did_you_mean(key.text, [*block.args, "name", "repeat", "when"])
+                hint = did_you_mean(key.text, [*block.args, *USE_FIELDS])
                 self.problems.add(f"block '{type.text}' has no argument '{key.text}'", key.span, hint)
         for arg, kind in block.args.items():
             if fields.get(arg) is not None:
                 continue
-            if kind.value in _KINDS and not kind.quoted:
+            if kind.value in KINDS and not kind.quoted:
                 self.problems.add(f"block '{type.text}' needs '{arg}' ({kind.text})", type.span)
             else:
                 values[arg] = kind
         if len(self.problems.found) > before:
             return None
         scope = (*env.scope, name) if name else env.scope
-        return _Env(values, scope, (*env.active, type.text), env.depth + 1)
+        return replace(_deeper(env, type.span), values=values, scope=scope, active=(*env.active, type.text))
 
     def _argument(self, block: Block, arg: str, value: Node, env: _Env) -> Node:
         kind = block.args[arg]
-        types = _KINDS.get(str(kind.value)) if not kind.quoted else None
+        types = KINDS.get(str(kind.value)) if not kind.quoted else None
         types = types or (type(kind.value), *((int,) if isinstance(kind.value, float) else ()))
         fits = isinstance(value, Scalar) and isinstance(value.value, types)
         if isinstance(value, Scalar) and isinstance(value.value, bool) and bool not in types:
             fits = False
         if not fits and kind.value is not None:
-            wanted = kind.text if kind.value in _KINDS else f"like {describe(kind)}"
+            wanted = kind.text if kind.value in KINDS else f"like {describe(kind)}"
             self.problems.add(
                 f"argument '{arg}' of block '{block.name.text}' must be {wanted}, got {describe(value)}", value.span
             )
@@ -278,15 +229,19 @@ class _Expansion:
             span = item.entries[0][0].span
             self.problems.add("foreach is written 'foreach: {i: [1, 2], w: [64, 128]}' with 'do: [...]'", span)
             return
+        for key, _ in loops:
+            check_name(key, "a loop variable", self.problems)
         columns = [(key, self.value(value, env)) for key, value in loops]
         lengths = {len(value.items) if isinstance(value, Sequence) else -1 for _, value in columns}
         if len(lengths) > 1 or -1 in lengths:
             self.problems.add("the lists of a foreach must have equal lengths", columns[0][0].span)
             return
+        inner = _deeper(env, item.span)
         for row in range(lengths.pop()):
             values = {key.text: value.items[row] for key, value in columns if isinstance(value, Sequence)}
-            self._count(item.span)
-            yield from self.walk(body, replace(env, values={**env.values, **values}))
+            self.budget.take_layers(1, item.span)
+            self.budget.take_values(len(env.values), item.span)
+            yield from self.walk(body, replace(inner, values={**env.values, **values}))
 
     def _branches(self, item: Mapping, env: _Env) -> Iterator[Item]:
         kind = next(key for key, _ in item if key.text in BRANCHES)
@@ -296,16 +251,23 @@ class _Expansion:
         if not isinstance(branches, Sequence) or len(branches.items) < 2:
             self.problems.add(f"'{kind.text}' needs a list of at least two branches", kind.span)
             return
-        inner = replace(env, active=env.active or (kind.text,))
+        inner = replace(_deeper(env, kind.span), active=env.active or (kind.text,))
         bodies = []
         for branch in branches.items:
             listed = branch if isinstance(branch, Sequence) else Sequence((branch,), branch.span)
             bodies.append(tuple(self.walk(listed, inner)))
-        named = self.value(name, env) if name is not None else None
-        yield Branches(kind.text, named if isinstance(named, Scalar) else None, kind.span, tuple(bodies))
+        self.budget.take_layers(1, kind.span)
+        yield Branches(kind.text, self._branch_name(name, env), kind.span, tuple(bodies))
+
+    def _branch_name(self, node: Node | None, env: _Env) -> Scalar | None:
+        if node is None:
+            return None
+        named = self.value(node, env)
+        return Scalar(layer_name(named, self.problems), named.span)
 
     def value(self, node: Node, env: _Env) -> Node:
         """The node with every `$name` replaced by its value."""
+        self.budget.take_values(1, node.span)
         match node:
             case Scalar(value=str(text)) if "$" in text:
                 return self._scalar(node, text, env)
@@ -319,12 +281,37 @@ class _Expansion:
     def _scalar(self, node: Scalar, text: str, env: _Env) -> Node:
         whole = NAME.fullmatch(text)
         if whole and text != "$$" and (bound := env.values.get(whole[1] or whole[2])) is not None:
+            self._pay(bound, node.span)
             return replace(bound, span=node.span)
         try:
-            return replace(node, value=substitute(text, env.plain))
+            value = substitute(text, env.plain)
+            return replace(node, value=value, scope=_scope_of(text, env))
         except UnknownName as error:
             hint = did_you_mean(error.args[0], env.values)
             self.problems.add(f"nothing defines '${error.args[0]}'", node.span, hint)
         except ArithmeticMistake as error:
             self.problems.add(f"'{text}': {error}", node.span)
         return replace(node, value=1)
+
+    def _pay(self, bound: Node, span: Span) -> None:
+        """Counts a list or a mapping that a `$name` stands for."""
+        if isinstance(bound, Scalar):
+            return
+        count, depth = extent(bound)
+        self.budget.take_values(count, span)
+        if depth > MAX_NESTING:
+            raise SpecError(Diagnostic(f"values are nested more than {MAX_NESTING} levels deep", span))
+
+
+def _deeper(env: _Env, span: Span) -> _Env:
+    """The environment one level further in. Raises SpecError at MAX_DEPTH."""
+    if env.depth >= MAX_DEPTH:
+        raise SpecError(Diagnostic(f"blocks, loops and branches are nested more than {MAX_DEPTH} deep", span))
+    return replace(env, depth=env.depth + 1)
+
+
+def _scope_of(text: str, env: _Env) -> tuple[str, ...] | None:
+    """The scope of a name such as `$block/pool`: that of the argument it begins with."""
+    first = NAME.match(text)
+    bound = env.values.get(first[1] or first[2] or "") if first else None
+    return bound.scope if isinstance(bound, Scalar) else None

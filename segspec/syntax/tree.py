@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from segspec.errors import Diagnostic, Source, Span, SpecError
 
 Value = str | int | float | bool | None
 MAX_BYTES = 16 * 2**20
+MAX_FOUND = 100
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,16 @@ Node = Scalar | Sequence | Mapping
 
 @dataclass
 class Problems:
-    """Collects mistakes so that all of them are reported in one run."""
+    """Collects mistakes so that all of them are reported in one run; of very many, the first."""
 
     found: list[Diagnostic] = field(default_factory=list)
 
     def add(self, message: str, span: Span | None, hint: str = "") -> None:
+        """Notes a mistake. Raises SpecError when there are so many that one cause must be behind them."""
         self.found.append(Diagnostic(message, span, hint))
+        if len(self.found) >= MAX_FOUND:
+            last = Diagnostic(f"{MAX_FOUND} mistakes were found, nothing further was looked at", span)
+            raise SpecError([*sorted(self.found, key=_position), last])
 
     def extend(self, error: SpecError) -> None:
         self.found.extend(error.diagnostics)
@@ -143,16 +148,33 @@ def describe(node: Node) -> str:
 def through(node: Node, via: Span) -> Node:
     """The node as seen from the place where a macro was used, so that messages can show both."""
     match node:
-        case Scalar():
-            return replace(node, span=_through(node.span, via))
-        case Sequence(items=items, span=span):
-            return Sequence(tuple(through(item, via) for item in items), _through(span, via))
-        case Mapping(entries=entries, span=span):
+        case Scalar(value, span, quoted, scope):
+            return Scalar(value, _through(span, via), quoted, scope)
+        case Sequence(items, span):
+            return Sequence(tuple([through(item, via) for item in items]), _through(span, via))
+        case Mapping(entries, span):
             return Mapping(
-                tuple((replace(key, span=_through(key.span, via)), through(value, via)) for key, value in entries),
+                tuple([(_scalar_through(key, via), through(value, via)) for key, value in entries]),
                 _through(span, via),
             )
 
 
+def _scalar_through(key: Scalar, via: Span) -> Scalar:
+    return Scalar(key.value, _through(key.span, via), key.quoted, key.scope)
+
+
 def _through(span: Span, via: Span) -> Span:
-    return replace(span, via=via if span.via is None else _through(span.via, via))
+    further = via if span.via is None else _through(span.via, via)
+    return Span(span.source, span.line, span.column, span.length, further)
+
+
+def extent(node: Node) -> tuple[int, int]:
+    """How many values a node holds, itself included, and how many levels deep they lie."""
+    match node:
+        case Scalar():
+            return 1, 1
+        case Sequence(items=items):
+            parts = [extent(item) for item in items]
+        case Mapping(entries=entries):
+            parts = [extent(value) for _, value in entries]
+    return 1 + sum(count for count, _ in parts), 1 + max((depth for _, depth in parts), default=0)

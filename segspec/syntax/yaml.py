@@ -6,6 +6,7 @@ The tree is built from events with an explicit stack, so nesting is limited by u
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,11 +18,13 @@ from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, Value
 
 MAX_DEPTH = 40
 MAX_NODES = 200_000
+MAX_CHARACTERS = 2 * 2**20
 MAX_DIGITS = 18
 
 _INT = re.compile(r"[-+]?[0-9]+")
 _PREFIXED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_STRANGE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _WORDS: dict[str, Value] = {
     **dict.fromkeys(["", "~", "null", "Null", "NULL"], None),
     **dict.fromkeys(["true", "True", "TRUE"], True),
@@ -38,14 +41,23 @@ def parse_yaml(source: Source) -> Node:
     Raises:
         SpecError: with every mistake of syntax that was found, each at its place.
     """
+    if len(source.text) > MAX_CHARACTERS:
+        message = f"{len(source.text)} characters are too many for YAML; the limit is {MAX_CHARACTERS}"
+        raise SpecError(message, place=source.name)
     builder = _Builder(source)
     try:
-        for event in yaml.parse(source.text, Loader=yaml.SafeLoader):
-            builder.feed(event)
+        loader = yaml.SafeLoader(source.text)
+        try:
+            while loader.check_event():
+                builder.feed(loader.get_event())  # type: ignore[no-untyped-call]
+        except yaml.MarkedYAMLError as error:
+            raise SpecError([*builder.problems.found, _syntax_error(source, error)]) from None
+        except (ValueError, OverflowError):  # PyYAML turns \U and %YAML numbers into integers without a check
+            mark = loader.get_mark()
+            span = Span(source, mark.line + 1, mark.column + 1)
+            raise SpecError(Diagnostic("not YAML: a number here is too large", span)) from None
     except yaml.reader.ReaderError as error:
         raise SpecError(_unprintable(source, error)) from None
-    except yaml.MarkedYAMLError as error:
-        raise SpecError([*builder.problems.found, _syntax_error(source, error)]) from None
     builder.problems.raise_any()
     if builder.root is None:
         raise SpecError("the file is empty", place=source.name)
@@ -60,7 +72,12 @@ def resolve_scalar(text: str) -> Value:
         if len(text) > MAX_DIGITS:
             raise ValueError(f"a number of {len(text)} digits")
         return int(text, 10 if _INT.fullmatch(text) else 0)
-    return float(text) if _FLOAT.fullmatch(text) and len(text) < 400 else text
+    if not _FLOAT.fullmatch(text):
+        return text
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number above 1e308")
+    return number
 
 
 class Mark(Protocol):
@@ -144,6 +161,8 @@ class _Builder:
     def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
         span = self._span(event.start_mark, event.end_mark)
         quoted = event.style in ("'", '"', "|", ">")
+        if quoted and (strange := _STRANGE.search(event.value)):
+            self.problems.add(f"the character U+{ord(strange[0]):04X} cannot stand in a text", span, "remove it")
         try:
             return Scalar(event.value if quoted else resolve_scalar(event.value), span, quoted)
         except ValueError as error:
@@ -176,7 +195,7 @@ def _syntax_error(source: Source, error: yaml.MarkedYAMLError) -> Diagnostic:
 
 
 def _unprintable(source: Source, error: yaml.reader.ReaderError) -> Diagnostic:
-    before = source.text[: error.position]
-    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    lines = (source.text[: error.position] + "x").splitlines()
+    line, column = len(lines), len(lines[-1])
     code = ord(error.character) if isinstance(error.character, str) else error.character
     return Diagnostic(f"the character U+{code:04X} cannot stand in YAML", Span(source, line, column), "remove it")

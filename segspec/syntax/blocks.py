@@ -1,0 +1,107 @@
+"""The definitions of blocks, and what may be a name: of a block's argument, of a layer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping as Map
+from dataclasses import dataclass
+from functools import cached_property
+
+from segspec.errors import did_you_mean
+from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe, extent
+
+BRANCHES = ("sum", "concat")
+WORDS = (*BRANCHES, "foreach", "do")
+USE_FIELDS = ("name", "repeat", "when")
+KINDS: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "str": (str,),
+    "ref": (str,),
+}
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_LAYER_NAME = re.compile(r"[^\s:$]+")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block's definition: arguments (a kind such as `int`, or a default value) and layers."""
+
+    name: Scalar
+    args: Map[str, Scalar]
+    layers: Sequence
+
+    @cached_property
+    def values(self) -> int:
+        """How many values its layers are written with."""
+        return extent(self.layers)[0]
+
+
+def check_name(name: Scalar, what: str, problems: Problems) -> None:
+    """Refuses what cannot be written behind a `$`."""
+    if not _NAME.fullmatch(name.text):
+        message = f"'{name.text}' cannot be the name of {what}"
+        problems.add(message, name.span, "letters, digits and '_', no digit in front")
+
+
+def read_blocks(node: Node, problems: Problems) -> dict[str, Block]:
+    """The definitions of a `blocks:` section."""
+    blocks: dict[str, Block] = {}
+    if isinstance(node, Scalar) and node.value is None:
+        return blocks
+    if not isinstance(node, Mapping):
+        problems.add(f"'blocks' must be a mapping of names to blocks, got {describe(node)}", node.span)
+        return blocks
+    for name, body in node:
+        if name.text in WORDS:
+            problems.add(f"'{name.text}' is a word of the language; a block needs another name", name.span)
+        block = _read_block(name, body, problems)
+        if block:
+            blocks[name.text] = block
+    return blocks
+
+
+def _read_block(name: Scalar, body: Node, problems: Problems) -> Block | None:
+    if not isinstance(body, Mapping) or not isinstance(body.get("layers"), Sequence):
+        problems.add(f"block '{name.text}' needs 'layers: [...]'", name.span)
+        return None
+    for key, _ in body.without("args", "layers"):
+        hint = did_you_mean(key.text, ("args", "layers"))
+        problems.add(f"block '{name.text}' has no field '{key.text}'", key.span, hint)
+    layers = body.get("layers")
+    assert isinstance(layers, Sequence)
+    return Block(name, _read_args(name, body.get("args"), problems), layers)
+
+
+def _read_args(block: Scalar, node: Node | None, problems: Problems) -> dict[str, Scalar]:
+    if node is None or (isinstance(node, Scalar) and node.value is None):
+        return {}
+    if not isinstance(node, Mapping):
+        hint = "write 'args: {out: int, k: 3}'"
+        problems.add(f"'args' of block '{block.text}' must be a mapping, got {describe(node)}", node.span, hint)
+        return {}
+    found: dict[str, Scalar] = {}
+    for key, value in node:
+        check_name(key, "an argument", problems)
+        if key.text in USE_FIELDS:
+            hint = "choose another name"
+            problems.add(f"every block takes '{key.text}' already; it cannot be an argument", key.span, hint)
+        elif isinstance(value, Scalar):
+            found[key.text] = value
+        else:
+            problems.add(f"argument '{key.text}' needs a kind ({', '.join(KINDS)}) or a default value", key.span)
+    return found
+
+
+def layer_name(node: Node, problems: Problems) -> str:
+    """What a user called a layer or a block; what cannot be a name goes to `problems`."""
+    if isinstance(node, Scalar) and isinstance(node.value, str):
+        parts = node.value.split("/")
+        if all(_LAYER_NAME.fullmatch(part) and part.isprintable() for part in parts):
+            return node.value
+        problems.add(f"{describe(node)} cannot name a layer", node.span, "no spaces, colons or '$'")
+    else:
+        hint = f"put a letter before it: x{node.text}" if isinstance(node, Scalar) and node.value is not None else ""
+        problems.add(f"a name must be a word, got {describe(node)}", node.span, hint)
+    return node.text if isinstance(node, Scalar) else "?"
