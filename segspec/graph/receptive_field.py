@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from segspec.graph.graph import Graph, GraphLayer
 
+_FAR = Fraction(2**40)
+"""Input pixels, more than any image has; a jump of this much or more leads out of it all the same."""
+
 
 class Field(NamedTuple):
     """The receptive field of a blob.
@@ -56,10 +59,13 @@ def _through(layer: GraphLayer, bottoms: list[Field]) -> Field:
         return Field((Fraction(1), Fraction(1)), (Fraction(1), Fraction(1)), (1, 1))
     kernel, stride = layer.layer.sampling(layer.inputs, layer.outputs)
     first = bottoms[0]
+    if len(bottoms) == 1 and kernel == (1, 1) and stride == (1, 1):
+        return first
     size = tuple(
         max([_widened(first, axis, kernel[axis]), *(other.size[axis] for other in bottoms[1:])]) for axis in (0, 1)
     )
-    return Field((size[0], size[1]), (first.jump[0] * stride[0], first.jump[1] * stride[1]), first.image)
+    jump = tuple(min(max(first.jump[axis] * stride[axis], 1 / _FAR), _FAR) for axis in (0, 1))
+    return Field((size[0], size[1]), (jump[0], jump[1]), first.image)
 
 
 def _widened(field: Field, axis: int, kernel: int) -> Fraction:

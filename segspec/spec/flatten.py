@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from pydantic import BaseModel
 
 from segspec.layers.base import Filler, Layer
@@ -21,7 +23,7 @@ def flat_text(spec: NetSpec) -> str:
         lines.append(f"input: {flow(spec.input.model_dump())}")
     if spec.data:
         lines += ["data:", *(f"  {phase}: {flow(_data(layer))}" for phase, layer in spec.data.items())]
-    lines += ["layers:", *(f"  - {layer.layer.type}: {flow(_layer(layer))}" for layer in spec.layers)]
+    lines += ["layers:", *(f"  - {layer.layer.type}: {flow(_layer(layer, spec.classes))}" for layer in spec.layers)]
     if spec.output is not None:
         lines.append(f"output: {scalar(spec.output)}")
     return "\n".join(lines) + "\n"
@@ -31,7 +33,8 @@ def _class_lines(table: ClassTable) -> list[str]:
     lines = ["  classes:"]
     lines += [f"    {scalar(name)}: {flow(color)}" for name, color in zip(table.names, table.colors, strict=True)]
     if table.ignore_label is not None:
-        ignore = {"label": table.ignore_label, "name": table.ignore_name, "color": table.ignore_color}
+        name = table.ignore_name.replace("$", "$$")
+        ignore = {"label": table.ignore_label, "name": name, "color": table.ignore_color}
         lines.append(f"  ignore: {flow(ignore)}")
     return lines
 
@@ -40,13 +43,15 @@ def _data(layer: DataLayer) -> dict[str, object]:
     return {"type": layer.type, **parameters(layer)}
 
 
-def _layer(spec: LayerSpec) -> dict[str, object]:
+def _layer(spec: LayerSpec, classes: ClassTable | None) -> dict[str, object]:
     fields: dict[str, object] = {"name": spec.name}
     fields["bottom"] = spec.bottoms[0] if len(spec.bottoms) == 1 else spec.bottoms
     usual = (spec.name, *(f"{spec.name}/{extra}" for extra in spec.layer.top_names))
     if spec.tops != usual[: spec.layer.tops[0]]:
         fields["top"] = spec.tops
     fields.update(parameters(spec.layer))
+    if classes and classes.ignore_label is not None and "ignore_label" in type(spec.layer).model_fields:
+        fields.setdefault("ignore_label", None)
     if spec.rules:
         fields["param"] = [_rule(rule) for rule in spec.rules]
     elif spec.rest != BlobRule():
@@ -61,21 +66,31 @@ def _rule(rule: BlobRule) -> dict[str, object]:
 
 
 def parameters(layer: Layer) -> dict[str, object]:
-    """A layer's parameters as the text writes them, in the order of declaration; None and references are left out."""
+    """A layer's parameters as the text writes them, in the order of declaration.
+
+    References are left out, and None where it is the default.
+    """
     found: dict[str, object] = {}
     for name, info in type(layer).model_fields.items():
         written = info.alias or name
         value = getattr(layer, name)
-        if value is not None and written not in layer.references:
-            found[written] = _plain(value)
+        if written not in layer.references and (value is not None or info.default is not None):
+            found[written] = _plain(value, short=_is_pair(info.annotation))
     return found
 
 
-def _plain(value: object) -> object:
+def _is_pair(annotation: object) -> bool:
+    """Whether one number stands for [height, width]."""
+    return annotation == tuple[int, int] or any(map(_is_pair, get_args(annotation)))
+
+
+def _plain(value: object, *, short: bool) -> object:
     if isinstance(value, Filler):
         return {"type": value.type, **value.model_dump(exclude_defaults=True, exclude={"type"})}
     if isinstance(value, BaseModel):
         return value.model_dump(exclude_none=True)
-    if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1] and isinstance(value[0], int):
+    if isinstance(value, str):
+        return value.replace("$", "$$")
+    if short and isinstance(value, tuple) and value[0] == value[1]:
         return value[0]
     return value

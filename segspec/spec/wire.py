@@ -191,7 +191,7 @@ class _Wiring:
         if misspelt:
             return None
         layer = read_model(layer_type, own, self.problems, subject, use.type.span)
-        return None if layer is None else self._with_classes(layer, own)
+        return None if layer is None else self._with_classes(_without_references(layer), own)
 
     def _with_classes(self, layer: Layer, own: Mapping) -> Layer:
         """The layer with the class table's ignored label, unless the file says another."""
@@ -303,6 +303,13 @@ class _Wiring:
         where = f"first at {first.place}" if first else "it names an input of the net"
         hint = "give this output another name in 'top'" if what == "output" else f"give this {what} another 'name'"
         self.problems.add(f"the name '{name}' is taken ({where})", span, hint)
+
+
+def _without_references(layer: Layer) -> Layer:
+    """The layer without the names of others, which its bottoms say; so a net is equal to its flat text."""
+    fields = type(layer).model_fields.items()
+    named = {name: info.default for name, info in fields if (info.alias or name) in layer.references}
+    return layer.model_copy(update=named) if named else layer
 
 
 def _names(node: Node | None) -> list[Scalar]:
