@@ -81,7 +81,7 @@ NET = """\
   - Convolution: {name: score, num_output: $classes, kernel_size: 1}
   - SoftmaxWithLoss
 """
-SOLVER = "{base_lr: 0.05, momentum: 0.9, max_iter: 6, iter_size: 2, display: 1, snapshot: 2, test_interval: 3}\n"
+SOLVER = "{base_lr: 0.05, momentum: 0.9, max_iter: 6, iter_size: 2, display: 1, snapshot: 2}\n"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from segspec.run.log import Log, read_log
 from segspec.train.curves import draw_curves
 from segspec.train.feed import Fed
 from segspec.train.memory import explain_full_memory
-from segspec.train.progress import Progress, Speed
+from segspec.train.progress import Progress, Record, Speed
 from segspec.train.rate import learning_rate
 from segspec.train.runtime import compute_dtype
 from segspec.train.session import Plan, Score, Validator
@@ -60,6 +60,7 @@ class Training:
         """
         solver = self.plan.solver
         self._losses = deque(maxlen=solver.average_loss)
+        self._drawn = time.monotonic()
         rate = learning_rate(solver)
         speed = Speed(solver.iter_size * self.plan.data.batch_size)
         self._begin(state, first)
@@ -118,9 +119,7 @@ class Training:
         due = bool(solver.display) and (done % solver.display == 0 or done in (1, solver.max_iter))
         self.progress.iteration(record, display=due)
         if due:
-            self.log.append(record)
-            if time.monotonic() - self._drawn > CURVE_SECONDS:
-                self._draw()
+            self._keep(record)
 
     def _settle(self, state: TrainState, done: int) -> bool:
         """What is due after an iteration: a test, a snapshot. Returns whether to stop."""
@@ -147,10 +146,15 @@ class Training:
         if score is None:
             return None
         record = {"iteration": done, "loss": score.loss, "miou": score.miou, "accuracy": score.accuracy}
-        self.log.append(record)
         self.progress.test(record)
-        self._draw()
+        self._keep(record)
         return score
+
+    def _keep(self, record: Record) -> None:
+        """Logs a record, and draws the curves anew when the last picture is old."""
+        self.log.append(record)
+        if time.monotonic() - self._drawn > CURVE_SECONDS:
+            self._draw()
 
     def _draw(self) -> None:
         draw_curves(read_log(self.folder.log), self.folder.curves)

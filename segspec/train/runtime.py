@@ -12,6 +12,8 @@ from segspec.errors import RunError
 from segspec.spec.solver import Precision, Solver
 
 CACHE_VARIABLE = "SEGSPEC_CACHE"
+KEPT_FROM_SECONDS = 0.5
+"""What compiles more quickly than this is not worth a file."""
 
 _MATMUL: dict[Precision, str | None] = {"float32": "highest", "high": "high", "bfloat16": None}
 """JAX's name of each precision. Its own default, None, is TF32 or bfloat16 wherever a device is quicker at that."""
@@ -32,7 +34,7 @@ def prepare(solver: Solver | None = None) -> None:
         # JAX warns of an entry that a killed process left torn, and of a folder it cannot write to; it then compiles.
         warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache", UserWarning)
         jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", KEPT_FROM_SECONDS)
     if solver is None:
         return
     if solver.solver_mode is not None:

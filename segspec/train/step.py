@@ -139,10 +139,13 @@ def find_non_finite(
         key: of the batch, see `batch_key`.
         dtype: what convolutions compute in.
     """
-    inputs = {"data": data.normalize(batch.data), "label": batch.label}
     tops = tuple(top for layer in graph.layers for top in layer.tops)
-    found = apply(graph, before.params, before.state, inputs, train=True, key=key, dtype=dtype, want=tops).blobs
-    for layer in graph.layers:
-        if not all(bool(jnp.all(jnp.isfinite(found[top].astype(jnp.float32)))) for top in layer.tops):
-            return layer.name
-    return None
+
+    @jax.jit
+    def examine(before: TrainState, batch: MicroBatches, key: jax.Array) -> dict[str, jax.Array]:
+        inputs = {"data": data.normalize(batch.data), "label": batch.label}
+        found = apply(graph, before.params, before.state, inputs, train=True, key=key, dtype=dtype, want=tops).blobs
+        return {top: _all_finite(found[top]) for top in tops}
+
+    finite = examine(before, batch, key)
+    return next((layer.name for layer in graph.layers if not all(finite[top] for top in layer.tops)), None)
