@@ -116,6 +116,9 @@ def _complaint(detail: ErrorDetails, found: Node) -> str:
         return f"must be {_EXPECTED[kind]}{got}"
     if kind == "literal_error":
         return f"must be one of {context['expected'].replace(' or ', ', ')}{got}"
+    for test, words in (("min_length", "at least"), ("max_length", "at most")):
+        if test in context:
+            return f"must have {words} {_counted(context[test], found)}{got}"
     for test, words in (
         ("ge", "at least"),
         ("gt", "greater than"),
@@ -125,6 +128,12 @@ def _complaint(detail: ErrorDetails, found: Node) -> str:
         if test in context:
             return f"must be {words} {context[test]}{got}"
     return f"{_plain(detail)}{got}"
+
+
+def _counted(count: int, found: Node) -> str:
+    what = "character" if isinstance(found, Scalar) else "entry" if isinstance(found, Mapping) else "item"
+    plural = {"entry": "entries"}.get(what, f"{what}s")
+    return f"{count} {what if count == 1 else plural}"
 
 
 def _hint(detail: ErrorDetails, found: Node) -> str:

@@ -47,12 +47,10 @@ def _path(source: Source, key: str) -> list[Scalar]:
 
 def _parse(source: Source, start: int) -> Node:
     """The value behind the equals sign, parsed as YAML; columns stay those of the whole text."""
-    text = source.text[start:]
-    blank = Source(source.name, " " * start + text)
-    if not text.strip():
+    if source.text[start:].split("#")[0].strip() == "":
         return Scalar(None, Span(source, 1, start, 1))
     try:
-        return parse_yaml(blank)
+        return parse_yaml(source, start)
     except SpecError as error:
         raise UsageError(error.diagnostics) from None
 

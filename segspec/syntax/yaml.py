@@ -35,8 +35,12 @@ _WORDS: dict[str, Value] = {
 }
 
 
-def parse_yaml(source: Source) -> Node:
+def parse_yaml(source: Source, start: int = 0) -> Node:
     """The tree of a YAML text.
+
+    Args:
+        source: the text.
+        start: how many characters before the YAML on the first line are passed over.
 
     Raises:
         SpecError: with every mistake of syntax that was found, each at its place.
@@ -46,7 +50,7 @@ def parse_yaml(source: Source) -> Node:
         raise SpecError(message, place=source.name)
     builder = _Builder(source)
     try:
-        loader = yaml.SafeLoader(source.text)
+        loader = yaml.SafeLoader(" " * start + source.text[start:])
         try:
             while loader.check_event():
                 builder.feed(loader.get_event())  # type: ignore[no-untyped-call]
