@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from segspec.syntax.tree import to_text
@@ -21,6 +22,8 @@ def flow(value: object) -> str:
 
 def scalar(value: object) -> str:
     """A single value; a string is quoted where it would read back as something else."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
     if not isinstance(value, str):
         return "null" if value is None else to_text(value) if isinstance(value, bool) else repr(value)
     if _PLAIN.fullmatch(value) and value == value.strip() and _stays_string(value):

@@ -17,7 +17,7 @@ def grow(text: str) -> tuple[tuple[Item, ...], Problems]:
     problems = Problems()
     blocks = root.get("blocks")
     params = root.get("params")
-    values = dict((key.text, value) for key, value in params) if isinstance(params, Mapping) else {}
+    values = {key.text: value for key, value in params} if isinstance(params, Mapping) else {}
     layers = root.get("layers")
     assert layers is not None
     return expand(layers, read_blocks(blocks, problems) if blocks else {}, values, problems), problems
@@ -47,7 +47,9 @@ def test_a_block_takes_arguments_and_defaults() -> None:
 
 
 def test_unnamed_blocks_at_the_top_are_numbered_and_inner_ones_add_no_scope() -> None:
-    text = CBR + "  pair:\n    layers: [cbr: {out: 1}, cbr: {out: 2}]\nlayers:\n  - pair\n  - pair\n  - pair: {name: x}\n"
+    text = (
+        CBR + "  pair:\n    layers: [cbr: {out: 1}, cbr: {out: 2}]\nlayers:\n  - pair\n  - pair\n  - pair: {name: x}\n"
+    )
     items, problems = grow(text)
     assert not problems.found
     assert [item.name for item in items if isinstance(item, Scope)] == ["pair1", "pair2", "x"]
@@ -55,12 +57,16 @@ def test_unnamed_blocks_at_the_top_are_numbered_and_inner_ones_add_no_scope() ->
 
 
 def test_repeat_and_when() -> None:
-    items, _ = grow("params: {n: 3, on: false}\nlayers:\n  - A: {repeat: $n - 1}\n  - B: {repeat: 0}\n  - C: {when: $on}\n")
+    items, _ = grow(
+        "params: {n: 3, on: false}\nlayers:\n  - A: {repeat: $n - 1}\n  - B: {repeat: 0}\n  - C: {when: $on}\n"
+    )
     assert [name for name, _ in flat(items)] == ["A", "A"]
 
 
 def test_foreach_runs_its_lists_side_by_side() -> None:
-    items, problems = grow("layers:\n  - foreach: {i: [1, 2], w: [64, 128]}\n    do:\n      - A: {name: e$i, n: 2 * $w}\n")
+    items, problems = grow(
+        "layers:\n  - foreach: {i: [1, 2], w: [64, 128]}\n    do:\n      - A: {name: e$i, n: 2 * $w}\n"
+    )
     assert not problems.found
     assert flat(items) == [("A", {"name": "e1", "n": 128}), ("A", {"name": "e2", "n": 256})]
 

@@ -69,7 +69,12 @@ def test_nan_is_a_number() -> None:
         ("a: &x 1", 1, 4, "anchors are not part of the language (&x)"),
         ("a: *x", 1, 4, "aliases are not part of the language (*x)"),
         ("<<: 1", 1, 1, "merge keys (<<) are not part of the language"),
-        ("a: !!python/object:os.system 1", 1, 4, "tags are not part of the language (tag:yaml.org,2002:python/object:os.system)"),
+        (
+            "a: !!python/object:os.system 1",
+            1,
+            4,
+            "tags are not part of the language (tag:yaml.org,2002:python/object:os.system)",
+        ),
         ("a: !x 1", 1, 4, "tags are not part of the language (!x)"),
         ("? [a]\n: b", 1, 3, "a key must be a plain word"),
         ("a:\n\t- b", 2, 1, "a tab cannot indent YAML"),
@@ -77,7 +82,12 @@ def test_nan_is_a_number() -> None:
         ("a: " + "9" * 5000, 1, 4, "a number of 5000 digits is too large"),
         ("a: \x01", 1, 4, "the character U+0001 cannot stand in YAML"),
         ("[" * (MAX_DEPTH + 1), 1, MAX_DEPTH + 1, f"nested more than {MAX_DEPTH} levels deep"),
-        ("a: [1, 2", 1, 9, "not YAML: while parsing a flow sequence (begun at line 1), expected ',' or ']', but got '<stream end>'"),
+        (
+            "a: [1, 2",
+            1,
+            9,
+            "not YAML: while parsing a flow sequence (begun at line 1), expected ',' or ']', but got '<stream end>'",
+        ),
     ],
 )
 def test_hazards_are_refused_at_their_place(text: str, line: int, column: int, message: str) -> None:
@@ -90,7 +100,9 @@ def test_hazards_are_refused_at_their_place(text: str, line: int, column: int, m
 
 
 def test_alias_bomb_is_refused_quickly() -> None:
-    bomb = "a: &a [x]\n" + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [*{chr(97 + i)}, *{chr(97 + i)}]\n" for i in range(20))
+    bomb = "a: &a [x]\n" + "".join(
+        f"{chr(98 + i)}: &{chr(98 + i)} [*{chr(97 + i)}, *{chr(97 + i)}]\n" for i in range(20)
+    )
     with pytest.raises(SpecError, match="anchors are not part"):
         read(bomb)
 
