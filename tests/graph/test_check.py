@@ -1,0 +1,100 @@
+"""`segspec check`: which size it takes, what it tells, and the same as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from segspec.errors import Source, SpecError
+from segspec.graph.check import check, declared_size
+from segspec.spec.caffe import read_caffe_net
+from segspec.spec.net import read_net
+from segspec.spec.netspec import NetSpec
+
+LAYERS = (
+    "layers:\n  - Convolution: {num_output: 4, kernel_size: 3, pad: same}\n  - Pooling: {kernel_size: 2, stride: 2}\n"
+)
+
+
+def spec(top: str = "") -> NetSpec:
+    return read_net(Source("x.yaml", f"segspec: 1\nname: n\n{top}{LAYERS}"), Path("nowhere"))
+
+
+SIZED = "data: {train: {type: SyntheticSquares, height: 6, width: 8, batch_size: 5}}\n"
+CROPPED = "data: {train: {type: DenseImageData, source: t.txt, crop_size: [6, 8]}}\n"
+OPEN = "data: {train: {type: DenseImageData, source: t.txt}, test: {type: SyntheticSquares, height: 2, width: 4}}\n"
+
+
+@pytest.mark.parametrize(
+    ("top", "size"),
+    [
+        (SIZED, (6, 8)),
+        (CROPPED, (6, 8)),
+        (OPEN, (2, 4)),
+        ("input: {height: 6, width: 8}\n", (6, 8)),
+        ("input: {height: 1, width: 1}\n" + SIZED, (6, 8)),
+        ("", None),
+    ],
+)
+def test_the_size_is_that_of_the_data_or_declared(top: str, size: tuple[int, int] | None) -> None:
+    assert declared_size(spec(top)) == size
+
+
+def test_without_a_size_it_asks_for_one() -> None:
+    with pytest.raises(SpecError) as caught:
+        check(spec())
+    assert str(caught.value).startswith("x.yaml: the size of the images is not known\n  add 'input: ")
+    assert "images of 4x6x3" in check(spec(), (4, 6))
+
+
+def test_the_table() -> None:
+    assert check(spec("classes: 4\n" + SIZED)).splitlines() == [
+        "n, images of 6x8x3, 4 classes",
+        "",
+        "layer  type         output  parameters  multiply-adds  activations  sees",
+        "------------------------------------------------------------------------",
+        "conv1  Convolution   6x8x4         112          5.2 k        768 B   3x3",
+        "pool1  Pooling       3x4x4                                   192 B   4x4",
+        "",
+        "parameters     112  (448 B)",
+        "multiply-adds  5.2 k an image to infer, about 15.6 k to train",
+        "inference      about 1.9 kB for one image",
+        "training       about 6.0 kB for a batch of 5, with gradients and momentum",
+        "scores         3x4x4; each sees 4x4 of 6x8 pixels",
+    ]
+
+
+def test_json_says_the_same() -> None:
+    record = json.loads(check(spec(SIZED), json=True))
+    assert (record["parameters"], record["multiply_adds"]) == (112, 5184)
+    assert record["training_activation_bytes"] == 768 + 192
+    assert record["layers"][1] == {
+        "layer": "pool1",
+        "type": "Pooling",
+        "output": [3, 4, 4],
+        "parameters": 0,
+        "multiply_adds": 0,
+        "activation_bytes": 192,
+        "receptive_field": [4, 4],
+    }
+
+
+@pytest.mark.parametrize(("color", "parameters"), [("true", 112), ("false", 40)])
+def test_channels_are_those_of_the_images(color: str, parameters: int) -> None:
+    top = f"data: {{train: {{type: DenseImageData, source: t.txt, crop_size: 4, color: {color}}}}}\n"
+    assert f"parameters     {parameters}  " in check(spec(top))
+
+
+def test_a_prototxt_may_declare_more_inputs_than_images() -> None:
+    text = """
+input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }
+input: "info" input_shape { dim: 1 dim: 3 }
+input: "mask" input_shape { dim: 1 dim: 2 dim: 8 dim: 8 }
+layer { name: "ip" type: "InnerProduct" bottom: "info" top: "ip" inner_product_param { num_output: 2 } }
+layer { name: "c" type: "Concat" bottom: "data" bottom: "mask" top: "c" }
+"""
+    table = check(read_caffe_net(Source("n.prototxt", text), phase="TEST"))
+    assert "ip     InnerProduct       2           8" in table
+    assert "c      Concat         8x8x5" in table
