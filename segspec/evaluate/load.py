@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from segspec.errors import Diagnostic, RunError, UsageError
-from segspec.evaluate.model import Model, empty_trees
-from segspec.net import Tree
+from segspec.evaluate.model import Model, empty_trees, nominal_graph
+from segspec.net import Tree, init
 from segspec.run.blobs import read_blobs
 from segspec.run.folder import RunFolder, open_run
 from segspec.run.snapshots import Snapshot, Trees, best_snapshot, list_snapshots, load_newest, load_snapshot
@@ -56,15 +56,15 @@ def load_run(path: Path, snapshot: str = "best", overrides: Sequence[str] = ()) 
     spec = load_net(folder.spec, overrides)
     precision = load_solver(folder.solver).precision
     channels = next((layer.channels for layer in spec.data.values()), 3)
-    _, params, state = empty_trees(spec, channels)
-    found = _choose(folder, snapshot, params, state)
+    graph = nominal_graph(spec, channels)
+    params, state = jax.eval_shape(lambda: init(graph, 0))
+    found = _choose(folder, snapshot, {"params": params, "state": state})
     dtype = "bfloat16" if precision == "bfloat16" else "float32"
     model = Model(spec, found.trees["params"], found.trees["state"], dtype)
     return Loaded(model, folder, found.iteration, found.damaged)
 
 
-def _choose(folder: RunFolder, which: str, params: Tree, state: Tree) -> Snapshot:
-    like = {"params": jax.eval_shape(lambda: params), "state": jax.eval_shape(lambda: state)}
+def _choose(folder: RunFolder, which: str, like: Trees) -> Snapshot:
     if which == "best":
         return _best(folder, like)
     if which == "last":

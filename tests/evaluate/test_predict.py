@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from segspec.errors import SpecError
+from segspec.evaluate.model import FALLBACK_SIZES, Model, deploy_graph, nominal_graph, table_of
+from segspec.evaluate.predict import Predictor, fitting_graph
+from segspec.net import apply
+
+THRESHOLD = "layers:\n  - Convolution: {name: score, num_output: $classes, kernel_size: 1}\n"
+DATA = "data: {{test: {{type: DenseImageData, source: none.txt, {more}}}}}\n"
+SEGNET = """layers:
+  - Convolution: {name: a, num_output: 4, kernel_size: 3, pad: 1}
+  - PoolingMask: {name: p1, kernel_size: 2, stride: 2}
+  - Convolution: {name: b, num_output: 4, kernel_size: 3, pad: 1}
+  - PoolingMask: {name: p2, kernel_size: 2, stride: 2}
+  - Upsample: {name: u2, mask: p2}
+  - Upsample: {name: u1, mask: p1}
+  - Convolution: {name: score, num_output: $classes, kernel_size: 1}
+"""
+UNET = """layers:
+  - Convolution: {name: a, num_output: 4, kernel_size: 3, pad: 1}
+  - Pooling: {pool: MAX, kernel_size: 4, stride: 4, round_mode: FLOOR}
+  - Deconvolution: {name: up, num_output: 4, kernel_size: 4, stride: 4}
+  - Concat: {with: a}
+  - Convolution: {name: score, num_output: $classes, kernel_size: 1}
+"""
+
+
+def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
+
+
+def bright(model: Model, channels: int = 3) -> Model:
+    """The model as a threshold: class 1 where the mean of the channels is above 127."""
+    weight = np.zeros((1, 1, channels, 2), np.float32)
+    weight[..., 1] = 1 / channels
+    score = {"weight": jnp.asarray(weight), "bias": jnp.asarray([127.0, 0.0])}
+    return Model(model.spec, {"score": score}, {})
+
+
+def scores(model: Model, images: np.ndarray) -> np.ndarray:
+    """The scores of a net built for the very size of the images."""
+    graph = deploy_graph(model.spec, 1, images.shape[1:3], images.shape[3])
+    data = images.astype(np.float32) if model.data is None else model.data.normalize(images)
+    run = jax.jit(lambda params, state: apply(graph, params, state, {"data": data}, want=("score",)).blobs["score"])
+    return np.asarray(run(model.params, model.state))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 13), (24, 24), (33, 5)])
+def test_every_pixel_of_any_size_gets_its_own_class(make_model: Any, height: int, width: int) -> None:
+    image = picture(height, width)
+    labels = Predictor(bright(make_model(THRESHOLD))).labels(image)
+    assert (labels.shape, labels.dtype) == ((height, width), np.uint8)
+    np.testing.assert_array_equal(labels, image.astype(float).mean(-1) > 127)
+
+
+def test_grey_images_are_one_channel(make_model: Any) -> None:
+    image = picture(9, 11, channels=1)
+    model = bright(make_model(DATA.format(more="color: false") + THRESHOLD), channels=1)
+    np.testing.assert_array_equal(Predictor(model).labels(image), image[..., 0] > 127)
+
+
+def test_mean_and_scale_are_those_of_the_data(make_model: Any) -> None:
+    image = picture(9, 11)
+    model = bright(make_model(DATA.format(more="mean_value: [10, 20, 30], scale: 2.0") + THRESHOLD))
+    expected = 2 * (image.astype(float) - [10, 20, 30]).mean(-1) > 127
+    np.testing.assert_array_equal(Predictor(model).labels(image), expected)
+
+
+def test_pooling_and_unpooling_need_no_even_size(make_model: Any) -> None:
+    model = make_model(SEGNET)
+    image = picture(19, 23)
+    assert fitting_graph(model, (19, 23))[0] == (19, 23)
+    np.testing.assert_array_equal(Predictor(model).labels(image), scores(model, image[None])[0].argmax(-1))
+
+
+def test_a_net_that_needs_multiples_is_padded_and_cut_back(make_model: Any) -> None:
+    model = make_model(UNET)
+    image = picture(21, 30)
+    with pytest.raises(SpecError):
+        deploy_graph(model.spec, 1, (21, 30), 3)
+    padded = np.pad(image, ((0, 3), (0, 2), (0, 0)), mode="edge")
+    expected = scores(model, padded[None])[0, :21, :30].argmax(-1)
+    np.testing.assert_array_equal(Predictor(model).labels(image), expected)
+
+
+def test_a_declared_size_is_resized_to_and_the_answer_comes_back_at_the_images_own(make_model: Any) -> None:
+    model = make_model(DATA.format(more="new_height: 12, new_width: 16") + THRESHOLD)
+    image = picture(31, 25)
+    small = scores(model, cv2.resize(image, (16, 12), interpolation=cv2.INTER_LINEAR)[None])
+    expected = np.asarray(jax.image.resize(small, (1, 31, 25, 2), "linear"))[0].argmax(-1)
+    labels = Predictor(model).labels(image)
+    assert labels.shape == (31, 25)
+    assert (labels == expected).mean() > 0.995, "but for ties in the last bit"
+
+
+def test_coarse_scores_are_enlarged(make_model: Any) -> None:
+    text = "layers:\n  - Pooling: {pool: AVE, kernel_size: 4, stride: 4}\n" + THRESHOLD.removeprefix("layers:\n")
+    image = np.zeros((16, 16, 3), np.uint8)
+    image[:, 8:] = 255
+    labels = Predictor(bright(make_model(text))).labels(image)
+    np.testing.assert_array_equal(labels, image[..., 0] > 127)
+
+
+def test_one_size_is_compiled_once_and_many_sizes_mix(make_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = Predictor(bright(make_model(THRESHOLD)))
+    for size in [(5, 6), (6, 5), (5, 6), (6, 5), (5, 6)]:
+        image = picture(*size)
+        np.testing.assert_array_equal(predictor.labels(image), image.astype(float).mean(-1) > 127)
+    assert predictor._compiled.cache_info().misses == 2
+
+
+def test_a_net_without_an_image_of_scores_says_so(make_model: Any) -> None:
+    model = make_model("input: {height: 8, width: 8}\nlayers:\n  - InnerProduct: {name: fc, num_output: 2}\n")
+    with pytest.raises(SpecError, match=r"no image of class scores, but 'fc' \(1x2\)"):
+        Predictor(model).labels(picture(8, 8))
+
+
+def test_a_net_that_fits_at_no_size_gives_the_message_of_the_images_own(make_model: Any) -> None:
+    wide = THRESHOLD.replace("kernel_size: 1", "kernel_size: 200")
+    model = make_model("input: {height: 200, width: 200}\n" + wide)
+    with pytest.raises(SpecError, match="1x7x9x3"):
+        Predictor(model).labels(picture(7, 9))
+
+
+def test_without_a_class_table_the_scores_are_numbered(make_model: Any) -> None:
+    text = THRESHOLD.replace("$classes", "3")
+    model = make_model("classes: 3\n" + text)
+    assert table_of(model).count == 3
+
+
+def test_a_net_with_a_fixed_window_is_opened_at_a_size_that_it_allows(make_model: Any) -> None:
+    text = "layers:\n  - Convolution: {name: score, num_output: $classes, kernel_size: 100}\n"
+    graph = nominal_graph(make_model("input: {height: 100, width: 120}\n" + text).spec, 3)
+    assert graph.inputs["data"].shape == (1, 100, 120, 3)
+    graph = nominal_graph(make_model(text).spec, 3)
+    assert graph.inputs["data"].shape[1:3] == FALLBACK_SIZES[1]
