@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 _LONGEST = 500  # characters of a line of a message
-_MANY = 500  # names, beyond which only those with the same first letter are compared
+_MANY = 200  # names, beyond which only those with the same first letter are compared
 
 
 @dataclass(frozen=True)

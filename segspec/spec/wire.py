@@ -117,6 +117,7 @@ class _Wiring:
         self.layers: list[LayerSpec] = []
         self.outputs = {name: _Outputs((name,), 0, None) for name in INPUTS}
         self.reads: dict[int, _Read] = {}  # by the identity of a Use, which repeated layers share
+        self.hints: dict[str, str] = {}  # by the name that was not found
         self.numbers: Counter[tuple[tuple[str, ...], str]] = Counter()
 
     def walk(self, items: tuple[Item, ...], scope: tuple[str, ...], feature: str) -> str:
@@ -229,9 +230,10 @@ class _Wiring:
             hint = "a layer that keeps its mask is needed: PoolingMask"
             self.problems.add(f"'{node.text}' has no output of that kind", node.span, hint)
             return found.tops[0]
-        known = [name for name in self.outputs if name not in INPUTS]
-        hint = did_you_mean(node.text, known) or "a layer must stand before it is named"
-        self.problems.add(f"no layer '{node.text}' before this one", node.span, hint)
+        if node.text not in self.hints:
+            known = [name for name in self.outputs if name not in INPUTS]
+            self.hints[node.text] = did_you_mean(node.text, known) or "a layer must stand before it is named"
+        self.problems.add(f"no layer '{node.text}' before this one", node.span, self.hints[node.text])
         return "data"
 
     def _checked(

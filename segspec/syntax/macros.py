@@ -185,7 +185,7 @@ class _Expansion:
         if type.text in env.active:
             cycle = " -> ".join([*env.active[env.active.index(type.text) :], type.text])
             raise SpecError(Diagnostic(f"block '{type.text}' contains itself ({cycle})", type.span))
-        before = len(self.problems.found)
+        before = self.problems.count
         values = dict(env.values)
         for key, value in fields.without("name"):
             if key.text in block.args:
@@ -200,7 +200,7 @@ class _Expansion:
                 self.problems.add(f"block '{type.text}' needs '{arg}' ({kind.text})", type.span)
             else:
                 values[arg] = kind
-        if len(self.problems.found) > before:
+        if self.problems.count > before:
             return None
         scope = (*env.scope, name) if name else env.scope
         return replace(_deeper(env, type.span), values=values, scope=scope, active=(*env.active, type.text))

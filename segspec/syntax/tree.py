@@ -74,9 +74,18 @@ class Problems:
     """Collects mistakes so that all of them are reported in one run; of very many, the first."""
 
     found: list[Diagnostic] = field(default_factory=list)
+    count: int = 0
+    _seen: set[tuple[str, str]] = field(default_factory=set)
 
     def add(self, message: str, span: Span | None, hint: str = "") -> None:
-        """Notes a mistake. Raises SpecError when there are so many that one cause must be behind them."""
+        """Notes a mistake; the same one at the same place, met again by another use of a block, is only counted.
+
+        Raises SpecError when there are so many that one cause must be behind them.
+        """
+        self.count += 1
+        if (message, str(span)) in self._seen:
+            return
+        self._seen.add((message, str(span)))
         self.found.append(Diagnostic(message, span, hint))
         if len(self.found) >= MAX_FOUND:
             last = Diagnostic(f"{MAX_FOUND} mistakes were found, nothing further was looked at", span)

@@ -101,6 +101,15 @@ def test_of_very_many_mistakes_the_first_are_shown() -> None:
     assert len(caught.value.diagnostics) == MAX_FOUND + 1
 
 
+def test_the_same_mistake_met_again_is_told_once() -> None:
+    problems = Problems()
+    for via in (2, 3):
+        problems.add("x", Span(SOURCE, 1, 1, 1, Span(SOURCE, via, 1)))
+    problems.add("y", Span(SOURCE, 1, 1))
+    assert [found.message for found in problems.found] == ["x", "y"]
+    assert problems.count == 3
+
+
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree, "MAX_BYTES", 10)
     path = tmp_path / "x.yaml"
