@@ -99,16 +99,30 @@ def test_branches_keep_an_empty_branch() -> None:
         ("$$5", "$5"),
         ("$n$n", "44"),
         ("$n-$n", 0),
+        ("$rate", "0.5"),
+        ("r$rate", "r0.5"),
+        ("$path/$rate", "data/0.5"),
+        ("$n$$", "4$"),
+        ("$$$$", "$$"),
+        ("$ n", "$ n"),
+        ("$n > 3", True),
+        ("($n)", 4),
+        ("$n-x", "4-x"),
+        ("7 % $n * 2", 6),
+        ("2 - -$n", 6),
+        ("-7 / -7 * $n", 4),
     ],
 )
 def test_arithmetic_and_interpolation(text: str, value: object) -> None:
-    assert substitute(text, {"n": 4, "on": True, "path": "data"}) == value
+    assert substitute(text, {"n": 4, "on": True, "path": "data", "rate": 0.5}) == value
 
 
-@pytest.mark.parametrize("text", ["$n / 3", "$n / 0", "($n", "$n +", "$n * * 2", "10 * " * 30 + "10"])
+@pytest.mark.parametrize(
+    "text", ["$n / 3", "$n / 0", "($n", "$n +", "$n * * 2", "10 * " * 30 + "10", "$rate * 2", "$n - $rate", "$big" * 2]
+)
 def test_wrong_arithmetic_is_said(text: str) -> None:
     with pytest.raises(ArithmeticMistake):
-        substitute(text, {"n": 4})
+        substitute(text, {"n": 4, "rate": 0.5, "big": "x" * 6000})
 
 
 def test_an_unknown_name_is_named() -> None:

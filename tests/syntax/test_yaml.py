@@ -47,6 +47,32 @@ def read(text: str) -> object:
         (".", "."),
         ("$n - 1", "$n - 1"),
         ("=", "="),
+        ("NaN", "NaN"),
+        ("Null", None),
+        ("0x", "0x"),
+        ("0o8", "0o8"),
+        ("08", 8),
+        ("1,000", "1,000"),
+        ("12:30:45", "12:30:45"),
+        ("2020-01-01T00:00:00Z", "2020-01-01T00:00:00Z"),
+        ("y", "y"),
+        ("N", "N"),
+        ("Off", "Off"),
+        ("1.5.2", "1.5.2"),
+        ("1e1.5", "1e1.5"),
+        ("12e03", 12000.0),
+        ("+.5e-1", 0.05),
+        ("\u0663", "\u0663"),
+        ("\uff13", "\uff13"),
+        ("<<", "<<"),
+        ("a:b", "a:b"),
+        ("a#b", "a#b"),
+        ("a  # b", "a"),
+        ("'it''s'", "it's"),
+        ('"\\u00e9\\t"', "é\t"),
+        ("|\n  x\n  y", "x\ny"),
+        (">\n  x\n  y", "x y"),
+        ("x\n  y", "x y"),
     ],
 )
 def test_scalars_mean_what_yaml_1_2_says(text: str, value: object) -> None:
@@ -81,6 +107,29 @@ def test_nan_is_a_number() -> None:
         ("a: 1\n---\nb: 2", 2, 1, "a second document begins"),
         ("a: " + "9" * 5000, 1, 4, "a number of 5000 digits is too large"),
         ("a: \x01", 1, 4, "the character U+0001 cannot stand in YAML"),
+        ('a: "\\UFFFFFFFF"', 1, 7, "not YAML: a number here is too large"),
+        ('a: "\\U00110000"', 1, 7, "not YAML: a number here is too large"),
+        ("%YAML 1." + "9" * 5000 + "\n---\na: 1", 1, 9, "not YAML: a number here is too large"),
+        ("%YAML 9.9\n---\na", 1, 1, "not YAML: found incompatible YAML document (version 1.* is required)"),
+        ('a: "\\uD800"', 1, 4, "the character U+D800 cannot stand in a text"),
+        ('a: "\\0"', 1, 4, "the character U+0000 cannot stand in a text"),
+        ('a: "\\e[31m"', 1, 4, "the character U+001B cannot stand in a text"),
+        ("a: 1e400", 1, 4, "a number above 1e308 is too large"),
+        ("a: -1e400", 1, 4, "a number above 1e308 is too large"),
+        ("a: 0x" + "f" * 30, 1, 4, "a number of 32 digits is too large"),
+        ("a: !!binary x", 1, 4, "tags are not part of the language (tag:yaml.org,2002:binary)"),
+        ("a: !!null x", 1, 4, "tags are not part of the language (tag:yaml.org,2002:null)"),
+        ("a: {<<: {b: 1}}", 1, 5, "merge keys (<<) are not part of the language"),
+        ("1: a\n'1': b", 2, 1, "'1' is written twice (first at x.yaml:1)"),
+        ("true: a\nTrue: b", 2, 1, "'true' is written twice (first at x.yaml:1)"),
+        ("{a: 1, a: 2}", 1, 8, "'a' is written twice (first at x.yaml:1)"),
+        ("? {a: 1}\n: b", 1, 3, "a key must be a plain word"),
+        ("a: b: c", 1, 5, "not YAML: mapping values are not allowed here"),
+        ("a: - b", 1, 4, "not YAML: sequence entries are not allowed here"),
+        ("a: @x", 1, 4, "not YAML: while scanning for the next token, found character '@' that cannot start any token"),
+        ("a\x85b: \x01", 2, 4, "the character U+0001 cannot stand in YAML"),
+        ("a\r\nb: \x00", 2, 4, "the character U+0000 cannot stand in YAML"),
+        ("a: 1\n...\n---\nb", 3, 1, "a second document begins"),
         ("[" * (MAX_DEPTH + 1), 1, MAX_DEPTH + 1, f"nested more than {MAX_DEPTH} levels deep"),
         (
             "a: [1, 2",
@@ -97,6 +146,11 @@ def test_hazards_are_refused_at_their_place(text: str, line: int, column: int, m
     assert first.message == message
     assert first.span is not None
     assert (first.span.line, first.span.column) == (line, column)
+
+
+def test_a_text_beyond_the_limit_is_not_looked_at() -> None:
+    with pytest.raises(SpecError, match="characters are too many for YAML"):
+        read("#" * 3 * 2**20)
 
 
 def test_alias_bomb_is_refused_quickly() -> None:
