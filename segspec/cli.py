@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segspec.errors import SegspecError, UsageError
 from segspec.tuning import tune_process
@@ -34,13 +34,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
+class _VerbParser(argparse.ArgumentParser):
+    """A parser of a verb's arguments that takes options and all others in any order."""
+
+    _intermixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parses with `parse_known_intermixed_args`, which itself comes back here in Python 3.11."""
+        if self._intermixing:
+            return super().parse_known_args(args, namespace)
+        self._intermixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixing = False
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="segspec",
         description="Networks for semantic segmentation, written as text.",
         epilog="segspec VERB --help shows an example of each verb.",
     )
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_VerbParser)
     _add_train(verbs)
     _add_statistics(verbs)
     _add_test(verbs)
@@ -51,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _verb(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help: str, example: str, handler: Handler
+    verbs: argparse._SubParsersAction[_VerbParser], name: str, help: str, example: str, handler: Handler
 ) -> argparse.ArgumentParser:
     parser = verbs.add_parser(
         name,
@@ -87,7 +103,7 @@ def _count_or_none(text: str) -> int:
     return 0 if text == "0" else _count(text)
 
 
-def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_check(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     example = "  segspec check specs/segnet_camvid.yaml --size 180x240"
     parser = _verb(verbs, "check", "show every layer, its size and cost, or every mistake", example, _check)
     parser.add_argument("spec", type=Path, help="network spec")
@@ -112,7 +128,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
     raise UsageError(f"--size takes HEIGHTxWIDTH in pixels, such as 360x480; got '{text}'")
 
 
-def _add_expand(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_expand(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     example = "  segspec expand specs/unet.yaml > flat.yaml"
     parser = _verb(verbs, "expand", "print the flat network with every default filled in", example, _expand)
     parser.add_argument("spec", type=Path, help="network spec")
@@ -135,7 +151,7 @@ def _load_net(options: argparse.Namespace) -> NetSpec:
     return spec
 
 
-def _add_train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_train(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     example = (
         "  segspec train specs/segnet_camvid.yaml solvers/sgd.yaml --set camvid=data/camvid\n"
         "  segspec train --resume runs/segnet_camvid"
@@ -197,7 +213,7 @@ def _check_train(options: argparse.Namespace) -> None:
         raise UsageError("--skip says what --weights leaves alone", hint="add --weights FILE_OR_RUN")
 
 
-def _add_statistics(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_statistics(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     example = "  segspec compute-bn-stats runs/segnet_camvid --mode exact"
     help = "measure what batch normalisation infers with, over the training images"
     parser = _verb(verbs, "compute-bn-stats", help, example, _compute_statistics)
@@ -230,7 +246,7 @@ def _compute_statistics(options: argparse.Namespace) -> None:
     )
 
 
-def _add_test(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_test(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     example = (
         "  segspec test runs/segnet_camvid photos/\n"
         "  segspec test runs/segnet_camvid data/camvid/val.txt\n"
@@ -278,7 +294,7 @@ def _test(options: argparse.Namespace) -> None:
     )
 
 
-def _add_synthesize(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_synthesize(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     example = "  segspec synthesize street data/street --count 200 --size 120x160"
     parser = _verb(verbs, "synthesize", "draw a data set: images, labels and list files", example, _synthesize)
     parser.add_argument("kind", choices=("squares", "street"), help="what to draw")
