@@ -99,7 +99,7 @@ def apply(
         blobs.update(zip(layer.tops, tops, strict=True))
         if changed:
             after[layer.name] = {**state[layer.name], **changed}
-        for top, value, weight in zip(layer.tops, tops, layer.loss_weights, strict=False):
+        for value, weight in zip(tops, layer.loss_weights, strict=False):
             if weight:
                 loss = loss + weight * jnp.sum(value.astype(jnp.float32))
         if layer.layer.role in ("loss", "metric"):

@@ -59,7 +59,7 @@ def _through(layer: GraphLayer, bottoms: list[Field]) -> Field:
         return Field((Fraction(1), Fraction(1)), (Fraction(1), Fraction(1)), (1, 1))
     kernel, stride = layer.layer.sampling(layer.inputs, layer.outputs)
     first = bottoms[0]
-    if len(bottoms) == 1 and kernel == (1, 1) and stride == (1, 1):
+    if len(bottoms) == 1 and kernel == (1, 1) and stride == (Fraction(1), Fraction(1)):
         return first
     size = tuple(
         max([_widened(first, axis, kernel[axis]), *(other.size[axis] for other in bottoms[1:])]) for axis in (0, 1)

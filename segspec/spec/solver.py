@@ -114,9 +114,9 @@ class Solver(BaseModel):
     )
     precision: Precision = Field(
         "float32",
-        description="Arithmetic of convolutions and products. float32: strictly. high: what JAX calls so, TF32 (10 bits "
-        "of fraction) on NVIDIA cards that have it, three bfloat16 passes on TPUs, no difference on CPUs. bfloat16: half "
-        "the memory, 7 bits. Weights stay float32.",
+        description="Arithmetic of convolutions and products. float32: strictly. high: what JAX calls so, TF32 "
+        "(10 bits of fraction) on NVIDIA cards that have it, three bfloat16 passes on TPUs, no difference on CPUs. "
+        "bfloat16: half the memory, 7 bits. Weights stay float32.",
     )
 
     @model_validator(mode="after")
