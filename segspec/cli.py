@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     handler: Handler = options.handler
     try:
-        return handler(options) or 0
+        status = handler(options) or 0
+        sys.stdout.flush()  # while it can still be noticed that nobody reads it
+        return status
     except SegspecError as error:
         print(error, file=sys.stderr)
         return error.exit_code

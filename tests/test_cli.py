@@ -1,0 +1,211 @@
+"""The command line: what is refused before work begins, exit statuses, and that asking for help costs nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segspec import cli
+from segspec.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+VERBS = ("train", "compute-bn-stats", "test", "check", "expand", "synthesize")
+NET = """segspec: 1
+name: tiny
+classes: [ground, thing]
+params: {width: 4}
+input: {height: 8, width: 8}
+layers:
+  - Convolution: {name: first, num_output: $width, kernel_size: 3, pad: 1}
+  - Convolution: {name: score, num_output: $classes, kernel_size: 1}
+"""
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> str:
+    path = tmp_path / "net.yaml"
+    path.write_text(NET)
+    return str(path)
+
+
+def run_python(code: str, *arguments: str) -> tuple[subprocess.CompletedProcess[str], float]:
+    """Runs a program in a process of its own; gives the seconds of processor time as well."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def status_of(*arguments: str) -> int:
+    """The exit status, whether `main` returns it or the parser leaves."""
+    try:
+        return main(arguments)
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+
+
+def test_help_of_every_verb_loads_nothing_heavy_and_shows_an_example() -> None:
+    code = """
+import sys, time
+start = time.process_time()
+from segspec.cli import main
+for verb in sys.argv[1:]:
+    try:
+        main([verb, "--help"])
+    except SystemExit as leaving:
+        assert not leaving.code
+heavy = {"jax", "numpy", "pydantic", "yaml", "rich", "cv2", "PIL", "matplotlib", "optax", "flax"} & set(sys.modules)
+print(time.process_time() - start, *sorted(heavy), file=sys.stderr)
+"""
+    done, _ = run_python(code, *VERBS)
+    assert done.returncode == 0, done.stderr
+    seconds, *heavy = done.stderr.split()
+    assert heavy == []
+    assert float(seconds) < 0.3, "0.13 s on a busy machine"
+    assert done.stdout.count("example:\n  segspec ") == len(VERBS)
+
+
+def test_a_broken_spec_is_refused_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "net.yaml"
+    path.write_text(NET.replace("Convolution: {name: score", "Convolutoin: {name: score"))
+    code = """
+import sys
+from segspec.cli import main
+status = main(["check", sys.argv[1]])
+heavy = {"cv2", "PIL", "matplotlib", "optax", "flax", "rich", "safetensors"} & set(sys.modules)
+print(*sorted(heavy))
+sys.exit(status)
+"""
+    done, seconds = run_python(code, str(path))
+    assert (done.returncode, done.stdout) == (2, "\n")
+    assert done.stderr.startswith(f"{path}:8:5: unknown layer type 'Convolutoin'\n")
+    assert "did you mean 'Convolution'?" in done.stderr
+    assert seconds < 3.0, "1.1 s where nothing else runs"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("tarin",),
+        ("check",),
+        ("check", "net.yaml", "--sise", "8x8"),
+        ("train",),
+        ("train", "net.yaml"),
+        ("train", "net.yaml", "solver.yaml", "--workers", "-1"),
+        ("train", "net.yaml", "solver.yaml", "--workers", "two"),
+        ("train", "net.yaml", "solver.yaml", "--skip", "score"),
+        ("train", "net.yaml", "solver.yaml", "--resume", "run"),
+        ("train", "--resume", "run", "--run", "other"),
+        ("train", "--resume", "run", "--weights", "w.safetensors"),
+        ("train", "--resume", "run", "--overwrite"),
+        ("compute-bn-stats", "run", "--batch-size", "0"),
+        ("compute-bn-stats", "run", "--mode", "guess"),
+        ("test", "run", "--sheets", "-1"),
+        ("test", "nowhere"),
+        ("synthesize", "cats", "folder"),
+        ("synthesize", "squares", "folder", "--size", "12"),
+    ],
+)
+def test_wrong_use_ends_with_2_and_a_message(arguments: tuple[str, ...], capsys: Any) -> None:
+    assert status_of(*arguments) == 2
+    out, told = capsys.readouterr()
+    assert out == ""
+    assert told.strip()
+    assert "Traceback" not in told
+
+
+def test_options_and_arguments_come_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(cli, "_test", seen.append)
+    monkeypatch.setattr(cli, "_train", seen.append)
+    for arguments in (
+        ["test", "net.yaml", "--weights", "w", "a.png", "--json", "b.png"],
+        ["test", "--json", "net.yaml", "a.png", "b.png", "--weights", "w"],
+    ):
+        assert main(arguments) == 0
+        assert (str(seen[-1].model), seen[-1].images, str(seen[-1].weights)) == ("net.yaml", ["a.png", "b.png"], "w")
+    assert main(["train", "net.yaml", "--set", "a=1", "solver.yaml", "--set", "b=2"]) == 0
+    assert (str(seen[-1].solver), seen[-1].overrides) == ("solver.yaml", ["a=1", "b=2"])
+    assert main(["test", "run"]) == 0
+    assert seen[-1].images == []
+
+
+def test_check_prints_its_table_and_takes_overrides(net: str, capsys: Any) -> None:
+    assert main(["check", net]) == 0
+    out, told = capsys.readouterr()
+    assert out.startswith("tiny, images of 8x8x3, 2 classes\n")
+    assert told == ""
+    assert main(["check", net, "--set", "width=7", "--size", "16x12", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["parameters"] == 7 * 28 + 2 * 8
+
+
+def test_expand_prints_a_spec_that_means_the_same(net: str, tmp_path: Path, capsys: Any) -> None:
+    assert main(["expand", net, "--set", "width=5"]) == 0
+    flat = tmp_path / "flat.yaml"
+    flat.write_text(capsys.readouterr().out)
+    assert main(["expand", str(flat)]) == 0
+    assert capsys.readouterr().out == flat.read_text()
+    assert "num_output: 5" in flat.read_text()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("widht=3", "did you mean 'width'?"),
+        ("width", "KEY=VALUE"),
+        ("width=none", "num_output"),
+        ("data.train.batch_size=2", "data"),
+    ],
+)
+def test_a_wrong_override_is_one_message(override: str, message: str, net: str, capsys: Any) -> None:
+    assert main(["check", net, "--set", override]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert "Traceback" not in told
+
+
+def test_an_interrupt_is_130_and_a_reader_that_left_is_no_error(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_check", interrupted)
+    assert main(["check", net]) == 130
+    monkeypatch.undo()
+    code = "import sys; from segspec.cli import main; sys.exit(main(['expand', sys.argv[1]]))"
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    pipe = subprocess.Popen(
+        [sys.executable, "-c", code, net],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**buffered, "PYTHONPATH": str(ROOT)},
+    )
+    assert pipe.stdout is not None and pipe.stderr is not None
+    pipe.stdout.close()
+    told = pipe.stderr.read().decode()
+    pipe.stderr.close()
+    assert (pipe.wait(), told) == (0, "")
+
+
+def test_a_missing_file_is_named(tmp_path: Path, capsys: Any) -> None:
+    for verb in ("check", "expand"):
+        assert main([verb, str(tmp_path / "none.yaml")]) == 2
+        assert f"{tmp_path}/none.yaml: " in capsys.readouterr().err
+    assert main(["train", str(tmp_path / "none.yaml"), str(tmp_path / "solver.yaml")]) == 2
+
+
+def test_synthesize_writes_what_train_reads(tmp_path: Path, capsys: Any) -> None:
+    assert main(["synthesize", "squares", str(tmp_path / "s"), "--count", "2", "--size", "24x32"]) == 0
+    assert (tmp_path / "s" / "train.txt").is_file()
+    for count in ("0", "-1", "many"):
+        assert status_of("synthesize", "squares", str(tmp_path / "t"), "--count", count) == 2
+    assert not (tmp_path / "t").exists()
