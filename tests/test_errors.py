@@ -146,7 +146,7 @@ def test_the_nearest_name_is_offered(word: str, hint: str) -> None:
 
 def test_looking_for_the_nearest_of_very_many_names_is_quick() -> None:
     names = [f"layer{index}" for index in range(50_000)]
-    start = time.perf_counter()
+    start = time.process_time()
     did_you_mean("leyer7", names)
     did_you_mean("l" * 10**6, names)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

@@ -7,72 +7,22 @@ feature and the label, and leave the last feature as it is.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Annotated, NamedTuple
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from typing import NamedTuple
 
 from segspec.errors import Span, did_you_mean
 from segspec.layers import LAYERS, by_type
 from segspec.layers.base import Layer
 from segspec.schema.read import field_names, read_model
-from segspec.schema.types import Real, Reals, References
 from segspec.spec.classes import ClassTable
+from segspec.spec.layer_spec import BlobRule, CommonFields, LayerSpec
 from segspec.syntax.blocks import layer_name
 from segspec.syntax.macros import Branches, Item, Scope, Use
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence
 
+__all__ = ["COMMON", "INPUTS", "BlobRule", "LayerSpec", "counted", "short_name", "wire"]
+
 INPUTS = ("data", "label")
 COMMON = ("name", "bottom", "top", "param", "loss_weight")
-
-
-class BlobRule(BaseModel):
-    """How one learned blob of a layer is trained: Caffe's ParamSpec."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    name: str | None = Field(None, description="Blobs of one name are one blob, held by the first layer that names it.")
-    lr_mult: Real = Field(1.0, description="Factor on the learning rate; 0 freezes the blob.")
-    decay_mult: Real = Field(1.0, description="Factor on the weight decay.")
-
-
-def _listed(value: object) -> object:
-    """One rule as a list of one."""
-    return (value,) if isinstance(value, dict) else value
-
-
-class _CommonFields(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    bottom: References | None = None
-    top: References | None = None
-    param: Annotated[tuple[BlobRule, ...], BeforeValidator(_listed)] = ()
-    loss_weight: Reals = ()
-
-
-@dataclass(frozen=True)
-class LayerSpec:
-    """One layer as the file says it, with its place in the net.
-
-    Attributes:
-        name: unique in the net.
-        layer: its type and parameters.
-        bottoms: names of the blobs it reads.
-        tops: names of the blobs it writes.
-        rules: how its learned blobs are trained, in their order; blobs beyond the list follow `rest`.
-        rest: the rule of all other blobs.
-        loss_weights: one a top; empty means 1 for a loss's first top and 0 elsewhere.
-        span: where it stands.
-    """
-
-    name: str
-    layer: Layer
-    bottoms: tuple[str, ...]
-    tops: tuple[str, ...]
-    rules: tuple[BlobRule, ...]
-    rest: BlobRule
-    loss_weights: tuple[float, ...]
-    span: Span
 
 
 def wire(items: tuple[Item, ...], classes: ClassTable | None, problems: Problems) -> tuple[LayerSpec, ...]:
@@ -106,7 +56,7 @@ class _Outputs(NamedTuple):
 class _Read(NamedTuple):
     """The fields of a layer, typed; None where there were mistakes."""
 
-    common: _CommonFields | None
+    common: CommonFields | None
     layer: Layer | None
 
 
@@ -178,9 +128,9 @@ class _Wiring:
         else:
             self.problems.add(f"'{kind}' is a source of images and stands in the 'data:' section", use.type.span)
 
-    def _common(self, use: Use, subject: str) -> _CommonFields | None:
+    def _common(self, use: Use, subject: str) -> CommonFields | None:
         entries = tuple(entry for entry in use.fields if entry[0].text in COMMON and entry[0].text != "name")
-        return read_model(_CommonFields, Mapping(entries, use.type.span), self.problems, subject)
+        return read_model(CommonFields, Mapping(entries, use.type.span), self.problems, subject)
 
     def _parameters(self, layer_type: type[Layer], use: Use, subject: str) -> Layer | None:
         own = use.fields.without(*COMMON)
@@ -240,7 +190,7 @@ class _Wiring:
         self,
         name: str,
         layer: Layer,
-        common: _CommonFields,
+        common: CommonFields,
         bottoms: list[str],
         use: Use,
         subject: str,
@@ -260,9 +210,7 @@ class _Wiring:
         rest = common.param[0] if for_all else BlobRule()
         return LayerSpec(name, layer, tuple(bottoms), tops, rules, rest, common.loss_weight, use.type.span)
 
-    def _tops(
-        self, name: str, layer: Layer, common: _CommonFields, use: Use, scope: tuple[str, ...]
-    ) -> tuple[str, ...]:
+    def _tops(self, name: str, layer: Layer, common: CommonFields, use: Use, scope: tuple[str, ...]) -> tuple[str, ...]:
         if common.top is None:
             extra = [f"{name}/{layer.top_names[index]}" for index in range(layer.tops[0] - 1)]
             return (name, *extra) if layer.tops[0] else ()

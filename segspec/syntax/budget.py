@@ -8,6 +8,7 @@ from segspec.errors import Diagnostic, Span, SpecError
 
 MAX_LAYERS = 5_000
 MAX_VALUES = 100_000
+BLOCK_VALUES = 40  # what the use of a block counts besides the values in it
 MAX_DEPTH = 30
 MAX_NESTING = 40
 

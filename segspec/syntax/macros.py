@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from segspec.errors import Diagnostic, Span, SpecError, did_you_mean
 from segspec.syntax.arithmetic import NAME, ArithmeticMistake, UnknownName, substitute
 from segspec.syntax.blocks import BRANCHES, KINDS, USE_FIELDS, Block, check_name, layer_name, read_blocks
-from segspec.syntax.budget import MAX_DEPTH, MAX_LAYERS, MAX_NESTING, Budget
+from segspec.syntax.budget import BLOCK_VALUES, MAX_DEPTH, MAX_LAYERS, MAX_NESTING, Budget
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, Value, describe, extent, through
 
 __all__ = ["BRANCHES", "MAX_LAYERS", "Branches", "Item", "Scope", "Use", "expand", "read_blocks", "resolve"]
@@ -160,7 +160,7 @@ class _Expansion:
             return
         if not times:
             return
-        self.budget.take_values(block.values, type.span)
+        self.budget.take_values(block.values + BLOCK_VALUES, type.span)
         before = self.budget.layers
         self.budget.take_layers(1, type.span)
         items = tuple(self.walk(through(block.layers, type.span), inner))

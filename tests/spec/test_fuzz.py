@@ -75,14 +75,14 @@ SECTIONS = st.lists(st.tuples(st.sampled_from(KEYS_AT_TOP), VALUES), max_size=3)
 @given(
     st.lists(st.sampled_from(fuzz.WORDS) | st.sampled_from([" ", "  ", "\n", "\n  - ", ": "]), max_size=40).map("".join)
 )
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_words_in_any_order(text: str) -> None:
     assert fuzz.attempt(text, False, ()) in FINE
     assert fuzz.attempt("segspec: 1\nlayers:\n  - " + text, False, ()) in FINE
 
 
 @given(SECTIONS, st.lists(LAYERS, max_size=6).map("".join))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_layers_with_any_values(sections: str, layers: str) -> None:
     block = "blocks: {cbr: {args: {out: int, k: 3, m: null}, layers: [ReLU, TanH: {name: $m}]}}\n"
     assert fuzz.attempt(f"segspec: 1\n{block}{sections}layers:\n{layers}", False, ()) in FINE
