@@ -125,7 +125,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     height, cross, width = text.lower().partition("x")
-    if cross and height.isdigit() and width.isdigit() and int(height) and int(width):
+    if cross and height.isdecimal() and width.isdecimal() and int(height) and int(width):
         return (int(height), int(width))
     raise UsageError(f"--size takes HEIGHTxWIDTH in pixels, such as 360x480; got '{text}'")
 
@@ -184,6 +184,7 @@ def _add_train(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     _check_train(options)
+    tune_process()
     from segspec.evaluate.validate import make_validator
     from segspec.train.command import Request, resume, train
 
@@ -235,9 +236,8 @@ def _add_statistics(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
 def _compute_statistics(options: argparse.Namespace) -> None:
     tune_process()
     from segspec.evaluate.compute_statistics import compute_statistics
-    from segspec.train.runtime import prepare
 
-    prepare()
+    _prepare_as(options.run)
     compute_statistics(
         options.run,
         options.mode,
@@ -277,9 +277,8 @@ def _add_test(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
 def _test(options: argparse.Namespace) -> None:
     tune_process()
     from segspec.evaluate.test import Request, test
-    from segspec.train.runtime import prepare
 
-    prepare()
+    _prepare_as(options.model)
     test(
         Request(
             options.model,
@@ -294,6 +293,16 @@ def _test(options: argparse.Namespace) -> None:
             tuple(options.overrides),
         )
     )
+
+
+def _prepare_as(run: Path) -> None:
+    """Sets JAX up as the training of a run did, so that its net is asked at the precision it was trained with."""
+    from segspec.run.folder import RunFolder
+    from segspec.spec.solver_file import load_solver
+    from segspec.train.runtime import prepare
+
+    solver = RunFolder(run).solver
+    prepare(load_solver(solver) if solver.is_file() else None)
 
 
 def _add_synthesize(verbs: argparse._SubParsersAction[_VerbParser]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from segspec import tuning
+from segspec import cli, tuning
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +45,16 @@ def test_the_user_can_opt_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(tuning.VARIABLE, "0")
     tuning.tune_process()
     assert flags() == ""
+
+
+@pytest.mark.parametrize("verb", ["train", "compute-bn-stats", "test"])
+def test_every_verb_that_computes_is_tuned(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    class TunedError(Exception):
+        pass
+
+    def stop() -> None:
+        raise TunedError
+
+    monkeypatch.setattr(cli, "tune_process", stop)
+    with pytest.raises(TunedError):
+        cli.main([verb, "run", *(["solver.yaml"] if verb == "train" else [])])

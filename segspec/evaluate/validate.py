@@ -29,7 +29,7 @@ class Validation(NamedTuple):
     """The outcome of one pass.
 
     Attributes:
-        loss: mean over images; NaN when the net has no loss.
+        loss: mean over images.
         metrics: of all pixels together.
     """
 

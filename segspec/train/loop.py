@@ -108,8 +108,8 @@ class Training:
         solver = self.plan.solver
         self._losses.append(values["loss"])
         record = {
-            "iteration": done,
             **values,
+            "iteration": done,
             "smoothed_loss": sum(self._losses) / len(self._losses),
             "rate": rate,
             "images_per_second": speed.rate,

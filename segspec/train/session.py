@@ -13,9 +13,11 @@ from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph
 from segspec.layers.base import Blob
 from segspec.layers.data import DataLayer, DenseImageData
+from segspec.layers.loss import InfogainLoss
 from segspec.net import Tree
 from segspec.spec.netspec import InputSize, NetSpec
 from segspec.spec.solver import Solver
+from segspec.syntax.tree import Problems
 from segspec.train.feed import require_labels
 
 
@@ -102,11 +104,24 @@ def make_plan(spec: NetSpec, solver: Solver, folder: Path) -> Plan:
         raise SpecError("the spec names no training images", place=place, hint=hint)
     if not any(layer.layer.role == "loss" for layer in spec.layers):
         raise SpecError("the net has no loss to train with", place=place, hint="end it with SoftmaxWithLoss")
+    _refuse_unsettled(spec)
     sources = {phase: open_source(layer, spec.classes, folder) for phase, layer in spec.data.items()}
     for phase, source in sources.items():
         require_labels(source, {"train": "training"}.get(phase, phase))
     size = sources["train"].size
     return Plan(_with_input(spec, size), solver, training_graph(spec, size), sources["train"], sources.get("test"))
+
+
+def _refuse_unsettled(spec: NetSpec) -> None:
+    """Refuses what would only be found missing in the middle of the first step."""
+    problems = Problems()
+    for layer in spec.layers:
+        rule = getattr(layer.layer, "class_weights", None)
+        if isinstance(rule, str) and spec.classes is None:
+            problems.add(f"class_weights: {rule} counts the pixels of each class", layer.span, "declare 'classes'")
+        if isinstance(layer.layer, InfogainLoss) and len(layer.bottoms) == 2 and not layer.layer.matrix:
+            problems.add("the matrix of an InfogainLoss is not read from files", layer.span, "write it as 'matrix'")
+    problems.raise_any()
 
 
 def training_graph(spec: NetSpec, size: tuple[int, int]) -> Graph:

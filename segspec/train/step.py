@@ -37,14 +37,29 @@ class MicroBatches(NamedTuple):
     label: jax.Array
 
 
+RESERVED = frozenset(
+    (
+        "loss",
+        "finite",
+        "iteration",
+        "smoothed_loss",
+        "rate",
+        "images_per_second",
+        "seconds_per_iteration",
+        "waiting",
+        "miou",
+    )
+)
+"""Names with a meaning of their own in the log; a top of such a name is logged as `name/top`."""
+
 Step = Callable[[TrainState, MicroBatches, jax.Array], tuple[TrainState, Metrics]]
 
 
 def make_step(graph: Graph, data: DataLayer, optimizer: optax.GradientTransformation, *, seed: int, dtype: str) -> Step:
     """The training step of a net: `step(state, batches, iteration) -> (state, metrics)`, jitted, `state` donated.
 
-    The losses and gradients of an iteration's batches are summed, as Caffe's `iter_size` does; dividing by their number
-    is the optimizer's part. Metrics are averages over the batches, from before the update. Where the loss, a gradient
+    The gradients of an iteration's batches are summed, as Caffe's `iter_size` does; dividing by their number is the
+    optimizer's part. Metrics are averages over the batches, from before the update. Where the loss, a gradient
     or anything in the new state is not finite the state is left as it was, so that a net can still be examined after it
     diverged; `metrics["finite"]` tells.
 
@@ -61,7 +76,8 @@ def make_step(graph: Graph, data: DataLayer, optimizer: optax.GradientTransforma
     ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
         inputs = {"data": data.normalize(images), "label": labels}
         outputs = apply(graph, params, state, inputs, train=True, key=key, dtype=dtype)
-        return outputs.loss, (outputs.state, {**outputs.blobs, "loss": outputs.loss})
+        tops = {f"{name}/top" if name in RESERVED else name: value for name, value in outputs.blobs.items()}
+        return outputs.loss, (outputs.state, {**tops, "loss": outputs.loss})
 
     gradient = jax.value_and_grad(loss_of, has_aux=True)
 

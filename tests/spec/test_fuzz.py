@@ -61,7 +61,7 @@ KEYS = st.sampled_from(
         "axis",
         "slice_point",
         "foreach",
-    ]  # noqa: E501
+    ]
 )
 TYPES = st.sampled_from([*(layer.type for layer in LAYER_TYPES), "cbr", "sum", "concat", "foreach"])
 LAYERS = st.tuples(TYPES, st.lists(st.tuples(KEYS, VALUES), max_size=4)).map(

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from segspec.data.loader import training_batches
-from segspec.errors import DataError, SegspecError, SpecError
+from segspec.errors import DataError, SegspecError, Source, SpecError
 from segspec.layers.data import DenseImageData
-from segspec.spec.net import load_net
+from segspec.spec.net import load_net, read_net
 from segspec.spec.netspec import InputSize
 from segspec.spec.solver import Solver
 from segspec.train.feed import feed
@@ -117,3 +117,21 @@ def test_an_iteration_is_fed_its_batches_and_the_names_of_their_images(project: 
     assert first.names == ("train0.png", "train1.png", "train2.png", "train3.png")
     assert second.names == ("train4.png", "train5.png", "train0.png", "train1.png"), "round the end of the list"
     assert second.waited >= first.waited > 0
+
+
+@pytest.mark.parametrize(
+    ("classes", "loss", "message"),
+    [
+        ("", "SoftmaxWithLoss: {class_weights: enet}", "class_weights: enet counts the pixels of each class"),
+        ("classes: squares\n", "InfogainLoss: {source: h.binaryproto}", "the matrix of an InfogainLoss is not read"),
+    ],
+)
+def test_what_only_the_first_step_would_miss_is_refused_at_once(classes: str, loss: str, message: str) -> None:
+    text = (
+        f"segspec: 1\n{classes}data:\n  train: {{type: SyntheticSquares, height: 16, width: 16}}\n"
+        f"layers:\n  - Convolution: {{num_output: 2, kernel_size: 1}}\n  - {loss}\n"
+    )
+    spec = read_net(Source("net.yaml", text), Path())
+    with pytest.raises(SpecError, match=message) as caught:
+        make_plan(spec, Solver(base_lr=0.1, max_iter=1), Path())
+    assert "net.yaml:" in str(caught.value)
