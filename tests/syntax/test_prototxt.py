@@ -195,9 +195,9 @@ def test_a_long_net_is_read_quickly() -> None:
         "layer { name: 'conv' type: 'Convolution' bottom: 'a' top: 'b' param { lr_mult: 1 } param { lr_mult: 2 }\n"
         "  convolution_param { num_output: 64 kernel_size: 3 pad: 1 weight_filler { type: 'msra' } } }\n"
     )
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(parse(layer * 1400).entries) == 1400
-    assert time.perf_counter() - start < 3, "0.4 s on the machine this was written on"
+    assert time.process_time() - start < 3, "0.4 s on the machine this was written on"
 
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not here")
