@@ -11,8 +11,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from segspec.atomic import write_atomically
 from segspec.data.sources import ImageSource, open_images, open_source
@@ -21,8 +19,8 @@ from segspec.evaluate.fold import fold
 from segspec.evaluate.images import collect
 from segspec.evaluate.load import COMPUTED, Loaded, load_run
 from segspec.evaluate.model import Model, deploy_graph, nominal_graph
+from segspec.evaluate.progress import image_bar
 from segspec.evaluate.statistics import Collector, Mode, batches_needed, normalised_layers
-from segspec.layers.data import DataLayer
 from segspec.spec.flatten import flat_text
 from segspec.weights.files import Blobs, write_weights
 
@@ -78,7 +76,7 @@ def measure(model: Model, source: ImageSource, mode: Mode, batch_size: int) -> t
     key = jax.random.key(0)
     sums: Collector | None = None
     used = 0
-    with _bar() as bar:
+    with image_bar() as bar:
         batches = bar.track(_batches(source, batch_size, mode), batches_needed(len(source), batch_size, mode))
         for number, images in enumerate(batches):
             if images.shape not in collectors:
@@ -121,21 +119,8 @@ def _source(model: Model, images: Path | None) -> ImageSource:
     if layer is None:
         raise RunError("the run's spec names no training images", hint="name some with --images")
     if images is not None:
-        return open_images([entry.image for entry in collect([str(images)])], _plain(layer))
-    return open_source(_plain(layer), None, Path())
-
-
-def _plain(layer: DataLayer) -> DataLayer:
-    return layer.model_copy(
-        update={
-            "mirror": False,
-            "shuffle": False,
-            "scale_jitter": (1.0, 1.0),
-            "rotate": 0.0,
-            "brightness": 0.0,
-            "contrast": 0.0,
-        }
-    )
+        return open_images([entry.image for entry in collect([str(images)])], layer)
+    return open_source(layer, None, Path())
 
 
 def _write_folded(loaded: Loaded, found: Blobs) -> None:
@@ -155,8 +140,3 @@ def _write_folded(loaded: Loaded, found: Blobs) -> None:
 
 def _arrays(blobs: dict[str, npt.NDArray[np.generic]]) -> dict[str, jax.Array]:
     return {name: jax.numpy.asarray(value) for name, value in blobs.items()}
-
-
-def _bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from segspec.graph.graph import Graph, GraphLayer
 from segspec.layers.data import DataLayer
 from segspec.net import Tree, apply
+from segspec.ops.normalize import batch_moments
 
 Mode = Literal["exact", "tutorial"]
 Vector = npt.NDArray[np.float64]
@@ -109,16 +110,9 @@ def _make_moments(
     def moments(params: Tree, state: Tree, images: jax.Array, key: jax.Array) -> dict[str, tuple[jax.Array, jax.Array]]:
         inputs = {"data": images.astype(jnp.float32) if data is None else data.normalize(images)}
         blobs = apply(graph, params, state, inputs, key=key, dtype=dtype, statistics="batch", want=wanted).blobs
-        return {layer.name: _moments_of(blobs[layer.bottoms[0]]) for layer in layers}
+        return {layer.name: batch_moments(blobs[layer.bottoms[0]]) for layer in layers}
 
     return moments
-
-
-def _moments_of(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    values = x.astype(jnp.float32)
-    axes = tuple(range(values.ndim - 1)) if values.ndim == 4 else (0,)
-    mean = jnp.mean(values, axes)
-    return mean, jnp.mean(jnp.square(values - mean), axes)
 
 
 def batches_needed(images: int, batch: int, mode: Mode) -> int:

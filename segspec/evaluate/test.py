@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from segspec.data.decode import read_image
 from segspec.data.labels import read_label
@@ -24,6 +23,7 @@ from segspec.evaluate.metrics import Metrics, Scores
 from segspec.evaluate.model import table_of
 from segspec.evaluate.pictures import overlay, palette_mask, save_png
 from segspec.evaluate.predict import Predictor
+from segspec.evaluate.progress import image_bar
 from segspec.evaluate.report import Report
 from segspec.evaluate.sheet import Example, draw_contact_sheet, draw_sheet
 from segspec.evaluate.tables import as_json, write_tables
@@ -87,7 +87,7 @@ def test(request: Request) -> Report | None:
     predictor = Predictor(loaded.model)
     tally = _Tally(np.zeros((table.count, table.count), np.int64))
     shown: list[Example] = []
-    with _bar() as bar:
+    with image_bar() as bar:
         for number, (name, image, label) in enumerate(bar.track(examples, description="segmenting")):
             example = Example(name, image, predictor.labels(image), label)
             _write_pictures(example, table, out, sheet=number < request.sheets)
@@ -189,8 +189,3 @@ def _report(tally: _Tally, loaded: Loaded, table: ClassTable, out: Path, *, json
 
 def _console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=100)
-
-
-def _bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
