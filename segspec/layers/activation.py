@@ -10,11 +10,9 @@ import jax
 import jax.numpy as jnp
 from pydantic import Field, model_validator
 
-from segspec.layers.base import Arrays, Blob, Context, Filler, Layer, ParamSpec, stored_axis
+from segspec.layers.base import Arrays, Blob, Context, Filler, Forward, Layer, ParamSpec, stored_axis
 from segspec.ops.cast import as_real
 from segspec.schema.types import Real
-
-Forward = tuple[tuple[jax.Array, ...], dict[str, jax.Array]]
 
 
 class Elementwise(Layer):

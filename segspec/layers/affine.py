@@ -8,10 +8,18 @@ from typing import ClassVar
 import jax
 from pydantic import Field
 
-from segspec.layers.base import Arrays, Blob, Context, Filler, Layer, ParamSpec, ShapeError, stored_axis
+from segspec.layers.base import (
+    Arrays,
+    Blob,
+    Context,
+    Filler,
+    Forward,
+    Layer,
+    ParamSpec,
+    ShapeError,
+    stored_axis,
+)
 from segspec.ops.order import to_caffe_order
-
-Forward = tuple[tuple[jax.Array, ...], dict[str, jax.Array]]
 
 
 class _Affine(Layer):

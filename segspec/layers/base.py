@@ -19,6 +19,11 @@ from segspec.ops.window import PoolWindow
 from segspec.schema.types import Count, Real
 
 Arrays = Mapping[str, jax.Array]
+Forward = tuple[tuple[jax.Array, ...], dict[str, jax.Array]]
+"""What a forward pass gives: the outputs, and the state arrays that changed."""
+
+Role = Literal["feature", "loss", "metric", "data"]
+"""What a layer is in a net: only a feature continues the chain."""
 
 
 class Blob(NamedTuple):
@@ -168,7 +173,7 @@ class Layer(BaseModel):
     type: ClassVar[str]
     bottoms: ClassVar[tuple[int, int | None]] = (1, 1)
     tops: ClassVar[tuple[int, int | None]] = (1, 1)
-    role: ClassVar[Literal["feature", "loss", "metric", "data"]] = "feature"
+    role: ClassVar[Role] = "feature"
     message: ClassVar[str] = ""
     caffe_defaults: ClassVar[Mapping[str, Any]] = {}
     references: ClassVar[Mapping[str, int]] = {}
@@ -188,9 +193,7 @@ class Layer(BaseModel):
         """The arrays kept outside the gradient."""
         return {}
 
-    def forward(
-        self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context
-    ) -> tuple[tuple[jax.Array, ...], dict[str, jax.Array]]:
+    def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
         """The first `ctx.tops` outputs, and the state arrays that changed."""
         raise NotImplementedError
 
@@ -217,8 +220,10 @@ __all__ = [
     "Context",
     "Count",
     "Filler",
+    "Forward",
     "Layer",
     "ParamSpec",
+    "Role",
     "Sampling",
     "ShapeError",
     "StateSpec",

@@ -10,12 +10,21 @@ import jax
 import jax.numpy as jnp
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from segspec.layers.base import Arrays, Blob, Context, Count, Filler, Layer, ParamSpec, Sampling, ShapeError
+from segspec.layers.base import (
+    Arrays,
+    Blob,
+    Context,
+    Count,
+    Filler,
+    Forward,
+    Layer,
+    ParamSpec,
+    Sampling,
+    ShapeError,
+)
 from segspec.ops.convolution import convolve, deconvolve
 from segspec.ops.window import Pair, convolution_output, deconvolution_output
 from segspec.schema.types import Margin, Reference, Size
-
-Forward = tuple[tuple[jax.Array, ...], dict[str, jax.Array]]
 
 
 def _padding(value: object) -> object:

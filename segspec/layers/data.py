@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +11,9 @@ import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic.config import JsonDict
 
-from segspec.layers.base import Blob, Count, Layer, ShapeError
+from segspec.layers.base import Blob, Count, Layer, Role, ShapeError
 from segspec.schema.types import Real, Reals, Size
 
-Role = Literal["feature", "loss", "metric", "data"]
 _TRANSFORM: JsonDict = {"message": "transform_param"}
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from pydantic import Field, WithJsonSchema, model_validator
 
-from segspec.layers.base import Arrays, Blob, Context, Layer, ShapeError, stored_axis
+from segspec.layers.base import Arrays, Blob, Context, Forward, Layer, Role, ShapeError, stored_axis
 from segspec.layers.labelled import (
     LOSS_PARAM,
     ClassWeights,
@@ -24,9 +24,6 @@ from segspec.layers.labelled import (
 from segspec.ops import losses
 from segspec.ops.losses import Normalization
 from segspec.schema.types import Real
-
-Role = Literal["feature", "loss", "metric", "data"]
-Forward = tuple[tuple[jax.Array, ...], dict[str, jax.Array]]
 
 
 def _normalization_field(default: Normalization) -> Normalization:

@@ -9,10 +9,8 @@ import jax
 import jax.numpy as jnp
 from pydantic import Field
 
-from segspec.layers.base import Arrays, Blob, Context, Count, Layer, ShapeError, stored_axis
+from segspec.layers.base import Arrays, Blob, Context, Count, Layer, Role, ShapeError, stored_axis
 from segspec.layers.labelled import Labelled, check_label, ignore_label_field, score_and_label
-
-Role = Literal["feature", "loss", "metric", "data"]
 
 
 class Accuracy(Layer):

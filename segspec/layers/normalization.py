@@ -16,6 +16,7 @@ from segspec.layers.base import (
     Context,
     Count,
     Filler,
+    Forward,
     Layer,
     ParamSpec,
     Sampling,
@@ -32,8 +33,6 @@ from segspec.ops.normalize import (
     per_channel,
 )
 from segspec.schema.types import Fraction, Real
-
-Forward = tuple[tuple[jax.Array, ...], dict[str, jax.Array]]
 
 
 def _channels(x: Blob) -> int:

@@ -11,14 +11,12 @@ import jax.numpy as jnp
 from jax import lax
 from pydantic import Field, model_validator
 
-from segspec.layers.base import Arrays, Blob, Context, Count, Layer, Sampling, ShapeError
+from segspec.layers.base import Arrays, Blob, Context, Count, Forward, Layer, Sampling, ShapeError
 from segspec.ops.argmax_pool import argmax_pool, index_dtype, to_flat, unpool, unpool_flat
 from segspec.ops.cast import as_real
 from segspec.ops.pooling import average_pool
 from segspec.ops.window import Pair, PoolWindow
 from segspec.schema.types import Margin, Reference, Size
-
-Forward = tuple[tuple[jax.Array, ...], dict[str, jax.Array]]
 
 
 def _check_image(x: Blob) -> None:

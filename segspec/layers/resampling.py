@@ -9,12 +9,10 @@ from typing import ClassVar, Self
 import jax
 from pydantic import Field, model_validator
 
-from segspec.layers.base import Arrays, Blob, Context, Count, Layer, Sampling, ShapeError
+from segspec.layers.base import Arrays, Blob, Context, Count, Forward, Layer, Sampling, ShapeError
 from segspec.ops.resize import resize_bilinear
 from segspec.ops.window import Pair
 from segspec.schema.types import Reference
-
-Forward = tuple[tuple[jax.Array, ...], dict[str, jax.Array]]
 
 
 class Interp(Layer):
