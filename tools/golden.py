@@ -29,8 +29,8 @@ from segspec.layers.dropout import Dropout
 from segspec.layers.loss import InfogainLoss
 from segspec.net import Tree, apply
 from segspec.ops.argmax_pool import to_flat
-from segspec.spec.caffe import read_caffe_net
-from segspec.spec.caffe_layer import STATE_BLOBS, Dialect
+from segspec.spec.caffe.layer import STATE_BLOBS, Dialect
+from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.netspec import NetSpec, Phase
 from segspec.syntax.tree import read_source
 from segspec.weights.layout import (

@@ -10,7 +10,7 @@ from segspec.layers import LAYERS, by_type
 from segspec.layers.data import DataLayer
 from segspec.schema.read import read_model
 from segspec.spec import library
-from segspec.spec.caffe import read_caffe_net
+from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.classes import read_classes
 from segspec.spec.netspec import InputSize, NetSpec, Phase
 from segspec.spec.override import apply_overrides

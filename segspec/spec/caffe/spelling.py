@@ -5,7 +5,7 @@ A layer's parameters are looked at as a mapping from `message.field` to everythi
 
 from __future__ import annotations
 
-from segspec.spec.caffe_types import is_true
+from segspec.spec.caffe.types import is_true
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence
 
 Fields = dict[str, list[tuple[Scalar, Node]]]

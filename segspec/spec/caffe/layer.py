@@ -9,8 +9,8 @@ from typing import Literal
 from segspec.errors import Diagnostic, Span
 from segspec.layers.base import Layer
 from segspec.schema.read import read_model
-from segspec.spec.caffe_spelling import Fields, gather, respell
-from segspec.spec.caffe_types import ENUMS, as_node, typed_entries, typed_value
+from segspec.spec.caffe.spelling import Fields, gather, respell
+from segspec.spec.caffe.types import ENUMS, as_node, typed_entries, typed_value
 from segspec.spec.wire import BlobRule
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar
 

@@ -17,11 +17,11 @@ from segspec.layers import LAYERS, by_type
 from segspec.layers.base import Layer
 from segspec.layers.data import DataLayer, Input
 from segspec.schema.read import read_model
-from segspec.spec.caffe_layer import Dialect, Findings, input_shapes, read_parameters, read_rules
-from segspec.spec.caffe_override import override_caffe
-from segspec.spec.caffe_phase import NetState
-from segspec.spec.caffe_pspnet import as_batch_norm, is_pspnet_norm
-from segspec.spec.caffe_types import typed_value
+from segspec.spec.caffe.layer import Dialect, Findings, input_shapes, read_parameters, read_rules
+from segspec.spec.caffe.override import override_caffe
+from segspec.spec.caffe.phase import NetState
+from segspec.spec.caffe.pspnet import as_batch_norm, is_pspnet_norm
+from segspec.spec.caffe.types import typed_value
 from segspec.spec.netspec import InputSize, NetSpec, Phase
 from segspec.spec.wire import BlobRule, LayerSpec, counted, short_name
 from segspec.syntax.prototxt import parse_prototxt

@@ -11,7 +11,7 @@ from segspec.errors import Source, SpecError, UsageError
 from segspec.graph.build import build, image_inputs
 from segspec.layers.base import Blob
 from segspec.layers.data import DenseImageData
-from segspec.spec.caffe import read_caffe_net
+from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.net import load_net
 from segspec.spec.netspec import NetSpec, Phase
 from segspec.spec.wire import BlobRule

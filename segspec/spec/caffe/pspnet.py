@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segspec.spec.caffe_types import is_true
+from segspec.spec.caffe.types import is_true
 from segspec.syntax.tree import Mapping, Node, Scalar
 
 _FIELDS = {

@@ -1,0 +1,1 @@
+"""A network or a solver that Caffe wrote, read as the same typed values that YAML gives."""
