@@ -10,7 +10,7 @@ from segspec.errors import Source, SpecError
 from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph
 from segspec.layers.base import Blob
-from segspec.spec.caffe import read_caffe_net
+from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.net import read_net
 from segspec.spec.netspec import NetSpec, Phase
 

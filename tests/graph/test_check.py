@@ -9,7 +9,7 @@ import pytest
 
 from segspec.errors import Source, SpecError
 from segspec.graph.check import check, declared_size
-from segspec.spec.caffe import read_caffe_net
+from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.net import read_net
 from segspec.spec.netspec import NetSpec
 
