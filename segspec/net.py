@@ -8,12 +8,14 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from segspec.graph.graph import Graph, GraphLayer
 from segspec.layers.base import Context
 from segspec.ops.fillers import fill
 
 Tree = dict[str, dict[str, jax.Array]]
+Shapes = dict[str, dict[str, jax.ShapeDtypeStruct]]
 Statistics = Literal["layer", "running", "batch"]
 
 
@@ -34,8 +36,8 @@ class Outputs(NamedTuple):
 def init(graph: Graph, seed: int) -> tuple[Tree, Tree]:
     """Parameters as their fillers say, and the initial state.
 
-    Each blob has its own random key, made from the seed and its name, so that a change to one layer leaves the initial
-    values of all others as they were.
+    Each blob has random numbers of its own, made from the seed, the name of its layer and its own, so that a change to
+    one layer leaves the initial values of all others as they were. They do not depend on the device.
 
     Args:
         graph: the net.
@@ -44,13 +46,26 @@ def init(graph: Graph, seed: int) -> tuple[Tree, Tree]:
     Returns:
         `params` and `state`, each `{layer: {blob: float32 array}}`; a shared blob stands under its owner alone.
     """
-    key = jax.random.key(seed)
     params: Tree = {}
     for layer, blob, spec in graph.owned_params():
-        own = jax.random.fold_in(key, _hash(f"{layer.name}:{blob}"))
-        params.setdefault(layer.name, {})[blob] = fill(spec.filler, own, spec.shape, spec.layout)
+        rng = np.random.Generator(np.random.Philox([seed % 2**64, _hash(f"{layer.name}:{blob}")]))
+        values = fill(spec.filler, rng, spec.shape, spec.layout)
+        params.setdefault(layer.name, {})[blob] = jnp.array(values)
     state = {
-        layer.name: {blob: jnp.full(spec.shape, spec.value, jnp.float32) for blob, spec in layer.state.items()}
+        layer.name: {blob: jnp.array(np.full(spec.shape, spec.value, np.float32)) for blob, spec in layer.state.items()}
+        for layer in graph.layers
+        if layer.state
+    }
+    return params, state
+
+
+def init_shapes(graph: Graph) -> tuple[Shapes, Shapes]:
+    """The shapes and types of what `init` gives, without drawing a number."""
+    params: Shapes = {}
+    for layer, blob, spec in graph.owned_params():
+        params.setdefault(layer.name, {})[blob] = jax.ShapeDtypeStruct(spec.shape, jnp.float32)
+    state = {
+        layer.name: {blob: jax.ShapeDtypeStruct(spec.shape, jnp.float32) for blob, spec in layer.state.items()}
         for layer in graph.layers
         if layer.state
     }

@@ -12,7 +12,7 @@ import numpy as np
 
 from segspec.errors import Diagnostic, RunError, UsageError
 from segspec.evaluate.model import Model, empty_trees, nominal_graph
-from segspec.net import Tree, init
+from segspec.net import Tree, init_shapes
 from segspec.run.blobs import read_blobs
 from segspec.run.folder import RunFolder, open_run
 from segspec.run.snapshots import Snapshot, Trees, best_snapshot, list_snapshots, load_newest, load_snapshot
@@ -32,12 +32,14 @@ class Loaded(NamedTuple):
         model: ready to predict.
         folder: the run folder, or None for a spec with weights.
         iteration: of the snapshot, or None.
+        weights: which weights these are, in words.
         warnings: what the user should know.
     """
 
     model: Model
     folder: RunFolder | None
     iteration: int | None
+    weights: str
     warnings: tuple[Diagnostic, ...] = ()
 
 
@@ -57,11 +59,18 @@ def load_run(path: Path, snapshot: str = "best", overrides: Sequence[str] = ()) 
     precision = load_solver(folder.solver).precision
     channels = next((layer.channels for layer in spec.data.values()), 3)
     graph = nominal_graph(spec, channels)
-    params, state = jax.eval_shape(lambda: init(graph, 0))
+    params, state = init_shapes(graph)
     found = _choose(folder, snapshot, {"params": params, "state": state})
     dtype = "bfloat16" if precision == "bfloat16" else "float32"
     model = Model(spec, found.trees["params"], found.trees["state"], dtype)
-    return Loaded(model, folder, found.iteration, found.damaged)
+    return Loaded(model, folder, found.iteration, _describe(folder, found), found.damaged)
+
+
+def _describe(folder: RunFolder, found: Snapshot) -> str:
+    """Which snapshot of a run this is, such as `iteration 300 (best and last)`."""
+    places = {"best": best_snapshot(folder), "last": list_snapshots(folder)[-1]}
+    roles = " and ".join(role for role, path in places.items() if path == found.path)
+    return f"iteration {found.iteration}" + (f" ({roles})" if roles else "")
 
 
 def _choose(folder: RunFolder, which: str, like: Trees) -> Snapshot:
@@ -94,13 +103,13 @@ def load_weighted(spec_path: Path, weights: Path, overrides: Sequence[str] = ())
     spec = load_net(spec_path, overrides)
     channels = next((layer.channels for layer in spec.data.values()), spec.input.channels if spec.input else 3)
     graph, params, state = empty_trees(spec, channels)
-    blobs, place = read_blobs(weights)
-    params, state, transfer = fit(graph, params, state, blobs, place=str(place))
+    found = read_blobs(weights, graph)
+    params, state, transfer = fit(graph, params, state, found)
     warnings = spec.warnings
     if transfer.initial:
         message = f"blobs that the file lacks keep their initial values\n{transfer.as_text()}"
-        warnings += (Diagnostic(message, place=str(place), severity="warning"),)
-    return Loaded(Model(spec, params, state), None, None, warnings)
+        warnings += (Diagnostic(message, place=found.place, severity="warning"),)
+    return Loaded(Model(spec, params, state), None, None, str(place), warnings)
 
 
 def load(path: Path, weights: Path | None, snapshot: str, overrides: Sequence[str]) -> Loaded:

@@ -1,15 +1,19 @@
-"""Initial values of learned blobs, by Caffe's fillers."""
+"""Initial values of learned blobs, by Caffe's fillers.
+
+They are drawn by NumPy: JAX would compile a program for every shape, which takes a large net longer than drawing, and
+the values would depend on the device.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Literal, Protocol
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 Layout = Literal["filter", "matrix", "plain"]
+Values = npt.NDArray[np.float32]
 
 
 class FillerFields(Protocol):
@@ -33,12 +37,12 @@ class FillerFields(Protocol):
     def variance_norm(self) -> str: ...
 
 
-def fill(filler: FillerFields, key: jax.Array, shape: tuple[int, ...], layout: Layout) -> jax.Array:
+def fill(filler: FillerFields, rng: np.random.Generator, shape: tuple[int, ...], layout: Layout) -> Values:
     """A blob's initial values.
 
     Args:
         filler: the distribution and its numbers.
-        key: random key.
+        rng: source of randomness.
         shape: as stored.
         layout: how the stored axes relate to Caffe's, which fixes the number of inputs and outputs.
 
@@ -47,21 +51,31 @@ def fill(filler: FillerFields, key: jax.Array, shape: tuple[int, ...], layout: L
     """
     match filler.type:
         case "gaussian":
-            return _gaussian(filler, key, shape, layout)
+            return _gaussian(filler, rng, shape, layout)
         case "uniform":
-            return jax.random.uniform(key, shape, jnp.float32, filler.min, filler.max)
+            return _uniform(rng, shape, filler.min, filler.max)
         case "msra":
-            return math.sqrt(2 / _fan(filler, shape, layout)) * jax.random.normal(key, shape, jnp.float32)
+            return _normal(rng, shape, 0.0, math.sqrt(2 / _fan(filler, shape, layout)))
         case "xavier":
             bound = math.sqrt(3 / _fan(filler, shape, layout))
-            return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
+            return _uniform(rng, shape, -bound, bound)
         case "bilinear":
-            return jnp.asarray(_bilinear(shape))
+            return _bilinear(shape)
         case "positive_unitball":
-            values = jax.random.uniform(key, shape, jnp.float32)
+            values = _uniform(rng, shape, 0.0, 1.0)
             inputs = range(1, len(shape)) if layout == "plain" else range(len(shape) - 1)
-            return values / jnp.sum(values, tuple(inputs), keepdims=True)
-    return jnp.full(shape, filler.value, jnp.float32)
+            return np.asarray(values / np.sum(values, tuple(inputs), keepdims=True))
+    return np.full(shape, filler.value, np.float32)
+
+
+def _normal(rng: np.random.Generator, shape: tuple[int, ...], mean: float, std: float) -> Values:
+    values = rng.standard_normal(shape, np.float32)
+    return np.asarray(values * np.float32(std) + np.float32(mean))
+
+
+def _uniform(rng: np.random.Generator, shape: tuple[int, ...], least: float, greatest: float) -> Values:
+    values = rng.random(shape, np.float32)
+    return np.asarray(values * np.float32(greatest - least) + np.float32(least))
 
 
 def fans(shape: tuple[int, ...], layout: Layout) -> tuple[float, float]:
@@ -84,17 +98,17 @@ def _fan(filler: FillerFields, shape: tuple[int, ...], layout: Layout) -> float:
     return by_norm[filler.variance_norm]
 
 
-def _gaussian(filler: FillerFields, key: jax.Array, shape: tuple[int, ...], layout: Layout) -> jax.Array:
+def _gaussian(filler: FillerFields, rng: np.random.Generator, shape: tuple[int, ...], layout: Layout) -> Values:
     """Normal values; with `sparse`, each kept with probability sparse / outputs, as Caffe does."""
-    values = filler.mean + filler.std * jax.random.normal(key, shape, jnp.float32)
+    values = _normal(rng, shape, filler.mean, filler.std)
     if filler.sparse < 0:
         return values
     outputs = shape[0] if layout == "plain" else shape[-1]
-    kept = jax.random.bernoulli(jax.random.fold_in(key, 1), min(1.0, filler.sparse / outputs), shape)
-    return jnp.where(kept, values, 0.0)
+    kept = rng.random(shape, np.float32) < filler.sparse / outputs
+    return np.asarray(values * kept)
 
 
-def _bilinear(shape: tuple[int, ...]) -> np.ndarray:
+def _bilinear(shape: tuple[int, ...]) -> Values:
     """The interpolation kernel in every channel pair: the outer product of 1 - |i/f - c| along both sides.
 
     f = ceil(k / 2) and c = (k - 1) / (2 f), k being the length of the side. Source: BVLC Caffe, filler.hpp, which knows

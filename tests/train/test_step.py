@@ -13,7 +13,7 @@ from segspec.errors import Source
 from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph
 from segspec.layers.data import SyntheticSquares
-from segspec.net import Tree, apply, init
+from segspec.net import Tree, apply, init_shapes
 from segspec.spec.net import read_net
 from segspec.spec.solver import Solver
 from segspec.train import step as module
@@ -47,9 +47,9 @@ def ready(graph: Graph, dtype: str = "float32", **solver: Any) -> tuple[Step, Tr
 
 
 def trees_of(graph: Graph) -> tuple[Tree, Tree]:
-    """Parameters and state, the former drawn without compiling a filler for each shape."""
+    """Parameters and state, the former all different from 0."""
     rng = np.random.default_rng(1)
-    params, state = jax.eval_shape(lambda: init(graph, 0))
+    params, state = init_shapes(graph)
     params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape) / 5, leaf.dtype), params)
     return params, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), state)
 
