@@ -109,7 +109,7 @@ def load_weighted(spec_path: Path, weights: Path, overrides: Sequence[str] = ())
     if transfer.initial:
         message = f"blobs that the file lacks keep their initial values\n{transfer.as_text()}"
         warnings += (Diagnostic(message, place=found.place, severity="warning"),)
-    return Loaded(Model(spec, params, state), None, None, str(place), warnings)
+    return Loaded(Model(spec, params, state), None, None, found.place, warnings)
 
 
 def load(path: Path, weights: Path | None, snapshot: str, overrides: Sequence[str]) -> Loaded:

@@ -5,24 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from segspec.errors import RunError, WeightsError
+from segspec.graph.graph import Graph
 from segspec.run import arrays
 from segspec.run.folder import RunFolder
 from segspec.run.snapshots import best_snapshot, list_snapshots, read_arrays
-from segspec.weights.files import Blobs, read_weights
+from segspec.weights.caffe_blobs import name_blobs
+from segspec.weights.caffemodel import read_caffemodel
+from segspec.weights.files import Blobs, Found, read_weights
 
 
-def read_blobs(path: Path) -> tuple[Blobs, Path]:
-    """The blobs by layer, parameters and state alike, and the file or snapshot that they were read from.
+def read_blobs(path: Path, graph: Graph) -> Found:
+    """The blobs by layer, parameters and state alike.
 
     Args:
-        path: a file of weights, the folder of a snapshot, or a run folder.
+        path: a file of weights (safetensors, or Caffe's caffemodel), the folder of a snapshot, or a run folder.
+        graph: the net that they are for, whose layers say what Caffe's numbered blobs are.
 
     Raises:
         WeightsError: the path leads to no weights, or to a file that cannot be used.
         RunError: a snapshot is damaged.
     """
     if not path.is_dir():
-        return read_weights(path)[0], path
+        if path.suffix == ".caffemodel":
+            return name_blobs(graph, read_caffemodel(path), str(path))
+        return Found(read_weights(path)[0], str(path))
     snapshot = _snapshot_in(path)
     trees = read_arrays(snapshot)
     blobs: Blobs = {}
@@ -30,7 +36,7 @@ def read_blobs(path: Path) -> tuple[Blobs, Path]:
         for name, array in trees.get(tree, {}).items():
             layer, _, blob = name.partition("/")
             blobs.setdefault(arrays.place_of(layer), {})[arrays.place_of(blob)] = array
-    return blobs, snapshot
+    return Found(blobs, str(snapshot))
 
 
 def _snapshot_in(path: Path) -> Path:

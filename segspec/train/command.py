@@ -175,9 +175,9 @@ class _Trainer:
 
 
 def _load_weights(plan: Plan, params: Tree, state: Tree, path: Path, skip: Sequence[str]) -> tuple[Tree, Tree]:
-    blobs, place = read_blobs(path)
-    params, state, transfer = fit(plan.graph, params, state, blobs, skip=skip, place=str(place))
-    say(f"weights from {place}\n{transfer.as_text()}")
+    found = read_blobs(path, plan.graph)
+    params, state, transfer = fit(plan.graph, params, state, found, skip=skip)
+    say(f"weights from {found.place}\n{transfer.as_text()}")
     return params, state
 
 

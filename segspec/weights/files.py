@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,23 @@ Array = npt.NDArray[np.generic]
 Blobs = dict[str, dict[str, Array]]
 FORMAT = "segspec-1"
 PICKLES = frozenset((".pth", ".pt", ".pkl", ".ckpt", ".bin"))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a file holds for a net.
+
+    Attributes:
+        blobs: the arrays by layer and blob.
+        place: the file's name, for messages.
+        layout: whether learned blobs lie as the net stores them or as Caffe does.
+        miscounted: layers whose blobs could not be told apart, with (what the net has, what the file has).
+    """
+
+    blobs: Mapping[str, Mapping[str, Array]]
+    place: str
+    layout: Literal["stored", "caffe"] = "stored"
+    miscounted: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def write_weights(

@@ -10,8 +10,10 @@ import numpy as np
 
 from segspec.errors import WeightsError, did_you_mean
 from segspec.graph.graph import Graph
+from segspec.layers.base import ParamSpec
 from segspec.net import Tree
-from segspec.weights.files import Array
+from segspec.weights.files import Array, Found
+from segspec.weights.layout import caffe_shape, same_shape, to_stored
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,14 @@ class Transfer:
         loaded: `layer.blob` of blobs that were taken over.
         initial: blobs of the net that the file does not have, or that were skipped on request.
         unused: blobs of the file that the net does not have.
-        mismatched: (blob, shape in the net, shape in the file) of blobs that do not fit.
+        mismatched: (blob, its shape in the net, its shape in the file) of blobs that do not fit; (layer, its blobs in
+            the net, how many in the file) where those are not as many.
     """
 
     loaded: tuple[str, ...]
     initial: tuple[str, ...]
     unused: tuple[str, ...]
-    mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    mismatched: tuple[tuple[str, str, str], ...]
 
     def as_text(self) -> str:
         """The account as a few lines, long lists cut short."""
@@ -37,7 +40,7 @@ class Transfer:
             if names:
                 lines.append(f"{word:<11} {len(names)} blobs: {_few(names)}")
         for name, ours, theirs in self.mismatched:
-            lines.append(f"mismatched  {name}: the net has {_shape(ours)}, the file {_shape(theirs)}")
+            lines.append(f"mismatched  {name}: the net has {ours}, the file {theirs}")
         return "\n".join(lines)
 
 
@@ -45,37 +48,40 @@ def fit(
     graph: Graph,
     params: Tree,
     state: Tree,
-    blobs: Mapping[str, Mapping[str, Array]],
+    found: Found,
     *,
     skip: Collection[str] = (),
-    place: str = "",
 ) -> tuple[Tree, Tree, Transfer]:
     """The trees with every blob replaced that the file has under the same layer and blob name.
 
     Args:
         graph: the net.
         params, state: its present values; blobs that the file lacks keep them.
-        blobs: `{layer: {blob: array}}` as read.
+        found: the blobs as read.
         skip: layers whose blobs are left as they are.
-        place: the file's name, for messages.
 
     Raises:
         WeightsError: when a blob has another shape than the net's, or nothing fits at all.
     """
     present = {layer.name for layer in graph.layers}
     _refuse_unknown(skip, present)
-    account = _Account(present, skip)
-    fitted_params = {name: account.merge(name, own, blobs.get(name, {})) for name, own in params.items()}
-    fitted_state = {name: account.merge(name, own, blobs.get(name, {})) for name, own in state.items()}
-    transfer = account.close(blobs)
+    account = _Account(graph, found, skip)
+    fitted_params = {name: account.merge(name, own) for name, own in params.items()}
+    fitted_state = {name: account.merge(name, own) for name, own in state.items()}
+    transfer = account.close()
     if transfer.mismatched:
-        layers = sorted({name.rpartition(".")[0] for name, _, _ in transfer.mismatched})
+        layers = sorted({_layer_of(name, present) for name, _, _ in transfer.mismatched})
         hint = f"leave them at their initial values: {' '.join(f'--skip {layer}' for layer in layers[:5])}"
-        raise WeightsError(f"blobs of another shape\n{transfer.as_text()}", place=place, hint=hint)
+        raise WeightsError(f"blobs of another shape\n{transfer.as_text()}", place=found.place, hint=hint)
     if not transfer.loaded:
-        theirs, ours = _few(sorted(blobs)), _few(sorted(present))
-        raise WeightsError(f"no layer of the file is in the net\n  file: {theirs}\n  net:  {ours}", place=place)
+        theirs, ours = _few(sorted(found.blobs)), _few(sorted(present))
+        raise WeightsError(f"no layer of the file is in the net\n  file: {theirs}\n  net:  {ours}", place=found.place)
     return fitted_params, fitted_state, transfer
+
+
+def _layer_of(name: str, present: Collection[str]) -> str:
+    """The layer that a `layer` or a `layer.blob` names."""
+    return name if name in present else name.rpartition(".")[0]
 
 
 def _refuse_unknown(skip: Collection[str], present: Collection[str]) -> None:
@@ -87,31 +93,46 @@ def _refuse_unknown(skip: Collection[str], present: Collection[str]) -> None:
 class _Account:
     """Merges layer by layer and remembers what happened."""
 
-    def __init__(self, present: Collection[str], skip: Collection[str]):
-        self.present = present
+    def __init__(self, graph: Graph, found: Found, skip: Collection[str]):
+        self.specs = {layer.name: layer.params for layer in graph.layers}
+        self.found = found
         self.skip = set(skip)
         self.loaded: list[str] = []
         self.initial: list[str] = []
-        self.mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = []
+        self.mismatched = [
+            (layer, ours, theirs) for layer, (ours, theirs) in found.miscounted.items() if layer not in self.skip
+        ]
         self.seen: set[tuple[str, str]] = set()
 
-    def merge(self, layer: str, own: Mapping[str, jnp.ndarray], read: Mapping[str, Array]) -> dict[str, jnp.ndarray]:
+    def merge(self, layer: str, own: Mapping[str, jnp.ndarray]) -> dict[str, jnp.ndarray]:
         merged = dict(own)
+        read = self.found.blobs.get(layer, {})
         for blob, value in own.items():
             name = f"{layer}.{blob}"
             self.seen.add((layer, blob))
             if layer in self.skip or blob not in read:
                 self.initial.append(name)
-            elif read[blob].shape != value.shape:
-                self.mismatched.append((name, value.shape, read[blob].shape))
-            else:
-                merged[blob] = jnp.asarray(np.asarray(read[blob], value.dtype))
-                self.loaded.append(name)
+                continue
+            spec = self.specs[layer].get(blob) if self.found.layout == "caffe" else None
+            ours = value.shape if spec is None else caffe_shape(spec)
+            if ours != read[blob].shape and not (self.found.layout == "caffe" and same_shape(ours, read[blob].shape)):
+                self.mismatched.append((name, _shape(ours), _shape(read[blob].shape)))
+                continue
+            merged[blob] = jnp.asarray(_stored(spec, read[blob], value), value.dtype)
+            self.loaded.append(name)
         return merged
 
-    def close(self, blobs: Mapping[str, Mapping[str, Array]]) -> Transfer:
+    def close(self) -> Transfer:
+        blobs = self.found.blobs
         unused = (f"{layer}.{blob}" for layer, own in blobs.items() for blob in own if (layer, blob) not in self.seen)
         return Transfer(tuple(self.loaded), tuple(self.initial), tuple(unused), tuple(self.mismatched))
+
+
+def _stored(spec: ParamSpec | None, array: Array, like: jnp.ndarray) -> Array:
+    """An array that fits, as the net stores it; without a spec it lies so already."""
+    if spec is not None:
+        return to_stored(spec, array, "", "")
+    return np.asarray(array, like.dtype).reshape(like.shape)
 
 
 def _few(names: Collection[str], most: int = 6) -> str:

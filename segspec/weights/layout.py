@@ -40,9 +40,10 @@ def to_stored(spec: ParamSpec, array: npt.ArrayLike, layer: str, blob: str) -> A
     Raises:
         WeightsError: when the array has another shape than the blob.
     """
-    found = np.asarray(array, np.float32)
+    with np.errstate(over="ignore"):
+        found = np.asarray(array, np.float32)
     expected = caffe_shape(spec)
-    if _without_leading_ones(found.shape) != _without_leading_ones(expected):
+    if not same_shape(expected, found.shape):
         message = f"layer '{layer}', blob '{blob}': the net has {_shown(expected)}, the file {_shown(found.shape)}"
         raise WeightsError(message, hint=_hint(found.size, expected))
     ordered = found.reshape(_permuted(spec))
@@ -72,10 +73,23 @@ def running_from_caffe(mean_sum: npt.ArrayLike, variance_sum: npt.ArrayLike, fac
 
     A factor of 0 means that nothing was summed yet; the averages are then 0, as in Caffe.
     """
-    divisor = np.asarray(factor, np.float32).reshape(())
-    scale = np.float32(0) if divisor == 0 else np.float32(1) / divisor
-    mean, variance = (np.asarray(blob, np.float32).ravel() * scale for blob in (mean_sum, variance_sum))
+    with np.errstate(all="ignore"):  # A damaged file may hold any number.
+        divisor = np.asarray(factor, np.float32).reshape(())
+        scale = np.float32(0) if divisor == 0 else np.float32(1) / divisor
+        mean, variance = (np.asarray(blob, np.float32).ravel() * scale for blob in (mean_sum, variance_sum))
     return {"mean": mean, "variance": variance, "factor": divisor}
+
+
+def running_from_averages(mean: npt.ArrayLike, variance: npt.ArrayLike, fraction: float) -> dict[str, Array]:
+    """The state of a batch normalisation from plain averages, as PSPNet, NVIDIA's Caffe and torch keep them.
+
+    The factor is the one that many batches lead to, 1 / (1 - fraction): a training that goes on then averages
+    exponentially from its first batch, as those programs do.
+    """
+    factor = 1 / max(1 - fraction, float(np.finfo(np.float32).eps))
+    with np.errstate(all="ignore"):
+        mean, variance = (np.asarray(blob, np.float32).ravel() for blob in (mean, variance))
+    return {"mean": mean, "variance": variance, "factor": np.asarray(factor, np.float32)}
 
 
 def running_to_caffe(state: Mapping[str, npt.ArrayLike]) -> tuple[Array, Array, Array]:
@@ -91,9 +105,16 @@ def _permuted(spec: ParamSpec) -> tuple[int, ...]:
     return spec.shape if axes is None else tuple(spec.shape[axis] for axis in axes)
 
 
-def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    first = next((index for index, size in enumerate(shape) if size != 1), len(shape))
-    return shape[first:]
+def same_shape(ours: tuple[int, ...], theirs: tuple[int, ...]) -> bool:
+    """Whether two shapes in Caffe's order are one: leading ones do not count, nor do any in a vector."""
+    return _significant(ours) == _significant(theirs)
+
+
+def _significant(shape: tuple[int, ...]) -> tuple[int, ...]:
+    longer = [size for size in shape if size != 1]
+    if len(longer) < 2:
+        return tuple(longer)
+    return shape[shape.index(longer[0]) :]
 
 
 def _shown(shape: tuple[int, ...]) -> str:

@@ -6,11 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segspec.errors import RunError, WeightsError
+from segspec.errors import RunError, Source, WeightsError
+from segspec.graph.build import build, image_inputs
 from segspec.run.blobs import read_blobs
 from segspec.run.folder import RunFolder
 from segspec.run.snapshots import read_arrays, save_snapshot
+from segspec.spec.net import read_net
 from segspec.weights.files import write_weights
+
+TEXT = "segspec: 1\nlayers: [Convolution: {name: a, num_output: 2, kernel_size: 1}]\n"
+GRAPH = build(read_net(Source("net.yaml", TEXT), Path()), "DEPLOY", image_inputs(1, 4, 4, 3, labels=False))
 
 
 @pytest.fixture
@@ -29,8 +34,9 @@ def run(tmp_path: Path) -> RunFolder:
 
 @pytest.mark.parametrize(("part", "iteration"), [("", 1), ("snapshots/000000001", 1), ("snapshots/000000002", 2)])
 def test_a_run_gives_its_best_snapshot_and_a_snapshot_itself(part: str, iteration: int, run: RunFolder) -> None:
-    blobs, place = read_blobs(run.path / part)
-    assert place == run.snapshots / f"{iteration:09d}"
+    found = read_blobs(run.path / part, GRAPH)
+    blobs = found.blobs
+    assert found.place == str(run.snapshots / f"{iteration:09d}")
     assert {layer: set(own) for layer, own in blobs.items()} == {
         "e1/conv%2F": {"weight"},
         "bn": {"scale", "mean", "factor"},
@@ -44,24 +50,24 @@ def test_without_tests_the_newest_counts(run: RunFolder) -> None:
     other.path.mkdir()
     for iteration in (3, 5):
         save_snapshot(other, iteration, {"params": {"a": {"b": jnp.zeros(1)}}, "state": {}}, {}, keep=9)
-    assert read_blobs(other.path)[1].name == "000000005"
+    assert Path(read_blobs(other.path, GRAPH).place).name == "000000005"
 
 
 def test_a_file_is_a_file(tmp_path: Path) -> None:
     write_weights(tmp_path / "w.safetensors", {"a": {"b": np.ones(2)}})
-    assert read_blobs(tmp_path / "w.safetensors")[1] == tmp_path / "w.safetensors"
+    assert read_blobs(tmp_path / "w.safetensors", GRAPH).place == str(tmp_path / "w.safetensors")
 
 
 def test_what_holds_no_weights_is_refused(run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no such file"):
-        read_blobs(tmp_path / "none")
+        read_blobs(tmp_path / "none", GRAPH)
     with pytest.raises(WeightsError, match="neither a run nor a snapshot"):
-        read_blobs(tmp_path)
+        read_blobs(tmp_path, GRAPH)
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "spec.yaml").write_text("segspec: 1\n")
     with pytest.raises(RunError, match="the run has no snapshot yet"):
-        read_blobs(empty)
+        read_blobs(empty, GRAPH)
 
 
 @pytest.mark.parametrize("file", ["params.safetensors", "manifest.json"])

@@ -10,7 +10,7 @@ from segspec.errors import Source, WeightsError
 from segspec.graph.build import build, image_inputs
 from segspec.net import Tree
 from segspec.spec.net import read_net
-from segspec.weights.files import Blobs
+from segspec.weights.files import Blobs, Found
 from segspec.weights.fit import Transfer, fit
 
 TEXT = """segspec: 1
@@ -37,7 +37,7 @@ def ones() -> Blobs:
 
 
 def fitted(blobs: Blobs, *skip: str) -> tuple[Tree, Tree, Transfer]:
-    return fit(GRAPH, *trees(), blobs, skip=skip, place="w.safetensors")
+    return fit(GRAPH, *trees(), Found(blobs, "w.safetensors"), skip=skip)
 
 
 def test_everything_that_fits_is_taken_in_float32() -> None:

@@ -1,0 +1,100 @@
+"""Caffe numbers the blobs of a layer, a net names them: from one to the other.
+
+Caffe has three kinds of batch normalisation with learned scale and shift, and its own without. Their numbers of blobs
+tell them apart: 2 are caffe-segnet's BN (scale, shift), 3 BVLC's BatchNorm (sums of means and variances, and the factor
+that they are divided by), 4 PSPNet's BN (scale, shift, mean, variance), 5 NVIDIA's BatchNorm (BVLC's three, scale,
+shift). The pair of BVLC's BatchNorm and the Scale behind it is one layer here, if the net has no layer of that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from segspec.graph.graph import Graph, GraphLayer
+from segspec.layers.normalization import BN, BatchNorm
+from segspec.weights.caffemodel import CaffeLayer
+from segspec.weights.files import Array, Blobs, Found
+from segspec.weights.layout import running_from_averages, running_from_caffe
+
+
+def name_blobs(graph: Graph, layers: Sequence[CaffeLayer], place: str) -> Found:
+    """The blobs of a file under the names that a net gives them, in Caffe's shapes.
+
+    Layers meet by name. Where a name stands more than once in the file, each takes the place of the one before it, as
+    in Caffe. A blob that two layers share is found under the layer that holds it here.
+
+    Args:
+        graph: the net.
+        layers: of the file.
+        place: its name, for messages.
+    """
+    own = {layer.name: layer for layer in graph.layers}
+    blobs: Blobs = {}
+    miscounted: dict[str, tuple[str, str]] = {}
+    for layer in _paired(layers, own):
+        target = own.get(layer.name)
+        if target is None:
+            blobs[layer.name] = {str(index): blob for index, blob in enumerate(layer.blobs)}
+            continue
+        named = _name(target, layer.blobs)
+        if named is None:
+            miscounted[layer.name] = (_expected(target), f"{len(layer.blobs)}")
+            continue
+        for blob, array in named.items():
+            owner, name = target.owners.get(blob, (target.name, blob))
+            blobs.setdefault(owner, {})[name] = array
+    return Found({name: found for name, found in blobs.items() if found}, place, "caffe", miscounted)
+
+
+def _paired(layers: Sequence[CaffeLayer], own: Mapping[str, GraphLayer]) -> list[CaffeLayer]:
+    """The layers, a Scale that the net does not have joined to the BatchNorm before it."""
+    joined = list(layers)
+    for index, (norm, scale) in enumerate(pairwise(layers)):
+        target = own.get(norm.name)
+        pair = (norm.type, scale.type, len(norm.blobs), len(scale.blobs)) == ("BatchNorm", "Scale", 3, 2)
+        if pair and scale.name not in own and target is not None and "scale" in target.params:
+            joined[index] = CaffeLayer(norm.name, norm.type, (*norm.blobs, *scale.blobs))
+            joined[index + 1] = CaffeLayer(scale.name, scale.type, ())
+    return joined
+
+
+def _name(layer: GraphLayer, blobs: Sequence[Array]) -> Mapping[str, Array] | None:
+    """The blobs by name, or None where the layer does not take so many."""
+    if not blobs:
+        return {}
+    if not isinstance(layer.layer, BatchNorm | BN):
+        return dict(zip(layer.params, blobs, strict=True)) if len(blobs) == len(layer.params) else None
+    named = _name_normalization(layer.layer, blobs)
+    return named if named and named.keys() <= {*layer.params, *layer.state} else None
+
+
+def _name_normalization(layer: BatchNorm | BN, blobs: Sequence[Array]) -> Mapping[str, Array] | None:
+    """The blobs of a batch normalisation of any kind."""
+    fraction = layer.FRACTION if isinstance(layer, BN) else layer.moving_average_fraction
+    match blobs:
+        case [scale, shift]:
+            return {"scale": scale, "shift": shift}
+        case [mean, variance, factor]:
+            return _running(mean, variance, factor)
+        case [scale, shift, mean, variance]:
+            return {"scale": scale, "shift": shift, **running_from_averages(mean, variance, fraction)}
+        case [mean, variance, factor, scale, shift]:
+            # NVIDIA's keeps averages and leaves the factor at 0; forks of it that divide leave it above.
+            summed = factor.size != 1 or bool(factor.ravel()[0])
+            running = _running(mean, variance, factor) if summed else running_from_averages(mean, variance, fraction)
+            return {**running, "scale": scale, "shift": shift}
+    return None
+
+
+def _running(mean: Array, variance: Array, factor: Array) -> Mapping[str, Array]:
+    """The state from BVLC's blobs; as they are where the factor is no single number, so that its shape is refused."""
+    if factor.size != 1:
+        return {"mean": mean, "variance": variance, "factor": factor}
+    return running_from_caffe(mean, variance, factor)
+
+
+def _expected(layer: GraphLayer) -> str:
+    names = [*layer.params, *layer.state]
+    plural = "" if len(names) == 1 else "s"
+    return f"{len(names)} blob{plural} ({', '.join(names)})" if names else "no blobs"

@@ -1,0 +1,178 @@
+"""Caffe's numbered blobs under the names of a net, and into it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from segspec.errors import Source, WeightsError
+from segspec.graph.build import build, image_inputs
+from segspec.graph.graph import Graph
+from segspec.layers.base import Blob
+from segspec.net import Tree, apply, init
+from segspec.spec.caffe.net import read_caffe_net
+from segspec.spec.net import read_net
+from segspec.syntax.tree import read_source
+from segspec.weights.caffe_blobs import name_blobs
+from segspec.weights.caffemodel import CaffeLayer, read_caffemodel
+from segspec.weights.fit import Transfer, fit
+
+
+def graph_of(*layers: str, inputs: dict[str, Blob] | None = None) -> Graph:
+    text = "segspec: 1\nlayers:\n" + "".join(f"  - {layer}\n" for layer in layers)
+    spec = read_net(Source("net.yaml", text), Path())
+    return build(spec, "DEPLOY", inputs or image_inputs(1, 6, 5, 3, labels=False))
+
+
+def numbered(*shape: int, first: float = 1.0) -> np.ndarray:
+    return np.arange(first, first + np.prod(shape, dtype=int), dtype=np.float32).reshape(shape)
+
+
+def loaded(graph: Graph, *layers: CaffeLayer, skip: tuple[str, ...] = ()) -> tuple[Tree, Tree, Transfer]:
+    return fit(graph, *init(graph, 0), name_blobs(graph, layers, "w.caffemodel"), skip=skip)
+
+
+CONV = graph_of("Convolution: {name: a, num_output: 4, kernel_size: [2, 3]}")
+
+
+def test_a_convolution_finds_its_filters_and_biases() -> None:
+    weight = numbered(4, 3, 2, 3)
+    params, _, transfer = loaded(CONV, CaffeLayer("a", "Convolution", (weight, numbered(1, 1, 1, 4))))
+    np.testing.assert_array_equal(params["a"]["weight"], weight.transpose(2, 3, 1, 0))
+    np.testing.assert_array_equal(params["a"]["bias"], [1, 2, 3, 4])
+    assert transfer.as_text() == "loaded      2 blobs"
+
+
+def test_of_two_layers_of_a_name_the_last_counts() -> None:
+    first, last = (CaffeLayer("a", "", (numbered(4, 3, 2, 3), numbered(4, first=each))) for each in (1, 9))
+    params, _, _ = loaded(CONV, first, last, CaffeLayer("a", "ReLU", ()))
+    assert params["a"]["bias"].tolist() == [9, 10, 11, 12]
+
+
+def test_what_does_not_fit_is_told_at_once_with_both_sides() -> None:
+    graph = graph_of(
+        "Convolution: {name: a, num_output: 4, kernel_size: 1}",
+        "Convolution: {name: b, num_output: 4, kernel_size: 1, bias_term: false}",
+        "BatchNorm: {name: c, scale_bias: false}",
+    )
+    layers = (
+        CaffeLayer("a", "", (numbered(5, 3, 1, 1), numbered(5))),
+        CaffeLayer("b", "", (numbered(4, 4, 1, 1), numbered(4))),
+        CaffeLayer("c", "", (numbered(4), numbered(4), numbered(3))),
+        CaffeLayer("d", "", (numbered(1),)),
+    )
+    with pytest.raises(WeightsError) as caught:
+        loaded(graph, *layers)
+    text = str(caught.value)
+    assert "mismatched  b: the net has 1 blob (weight), the file 2" in text
+    assert "mismatched  a.weight: the net has 4x3x1x1, the file 5x3x1x1" in text
+    assert "mismatched  a.bias: the net has 4, the file 5" in text
+    assert "mismatched  c.factor: the net has scalar, the file 3" in text
+    assert text.endswith("--skip a --skip b --skip c")
+    with pytest.raises(WeightsError, match="no layer of the file is in the net"):
+        loaded(graph, *layers, skip=("a", "b", "c"))
+
+
+NORMS = {
+    "bvlc": (numbered(3), numbered(3, first=4), np.float32([2])),
+    "pspnet": tuple(numbered(1, 3, 1, 1, first=each) for each in (7, 10, 1, 4)),
+    "nvidia": (numbered(3), numbered(3, first=4), np.float32([0]), numbered(3, first=7), numbered(3, first=10)),
+    "dividing": (numbered(3), numbered(3, first=4), np.float32([2]), numbered(3, first=7), numbered(3, first=10)),
+}
+
+
+@pytest.mark.parametrize(("kind", "divisor", "factor"), [("pspnet", 1, 10), ("nvidia", 1, 10), ("dividing", 2, 2)])
+def test_batch_normalisations_with_scale_and_shift(kind: str, divisor: float, factor: float) -> None:
+    params, state, _ = loaded(graph_of("BatchNorm: {name: n}"), CaffeLayer("n", "BatchNorm", NORMS[kind]))
+    assert params["n"]["scale"].tolist() == [7, 8, 9]
+    assert params["n"]["shift"].tolist() == [10, 11, 12]
+    np.testing.assert_allclose(state["n"]["mean"], np.float32([1, 2, 3]) / divisor)
+    np.testing.assert_allclose(state["n"]["variance"], np.float32([4, 5, 6]) / divisor)
+    assert float(state["n"]["factor"]) == pytest.approx(factor)
+
+
+def test_segnets_has_two_blobs() -> None:
+    blobs = (numbered(1, 3, 1, 1), numbered(1, 3, 1, 1, first=4))
+    for layer in ("BN: {name: n}", "BatchNorm: {name: n}"):
+        params, _, transfer = loaded(graph_of(layer), CaffeLayer("n", "BN", blobs))
+        assert [params["n"][name].tolist() for name in ("scale", "shift")] == [[1, 2, 3], [4, 5, 6]]
+        assert transfer.initial == ("n.mean", "n.variance", "n.factor")
+
+
+def test_the_pair_of_bvlc_is_one_layer_where_the_net_has_one() -> None:
+    norm = CaffeLayer("n", "BatchNorm", NORMS["bvlc"])
+    scale = CaffeLayer("s", "Scale", (numbered(3, first=7), numbered(3, first=10)))
+    params, state, transfer = loaded(graph_of("BatchNorm: {name: n}"), norm, scale)
+    assert params["n"]["scale"].tolist() == [7, 8, 9]
+    assert state["n"]["mean"].tolist() == [0.5, 1, 1.5]
+    assert transfer.as_text() == "loaded      5 blobs"
+    pair = graph_of("BatchNorm: {name: n, scale_bias: false}", "Scale: {name: s, bias_term: true}")
+    params, state, transfer = loaded(pair, norm, scale)
+    assert params["s"]["bias"].tolist() == [10, 11, 12]
+    assert transfer.as_text() == "loaded      5 blobs"
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_a_batch_normalisation_of_another_number_of_blobs_is_refused(count: int) -> None:
+    with pytest.raises(
+        WeightsError, match=f"n: the net has 5 blobs .scale, shift, mean, variance, factor., the file {count}"
+    ):
+        loaded(graph_of("BatchNorm: {name: n}"), CaffeLayer("n", "", (numbered(3),) * count))
+
+
+def test_other_layers() -> None:
+    graph = graph_of(
+        "Deconvolution: {name: d, num_output: 4, kernel_size: 2, group: 1}",
+        "PReLU: {name: own}",
+        "PReLU: {name: all, channel_shared: true}",
+        "Scale: {name: s, bias_term: true}",
+        "Bias: {name: b}",
+        "InnerProduct: {name: i, num_output: 2}",
+        "InnerProduct: {name: t, num_output: 5, transpose: true, bias_term: false}",
+    )
+    blobs = {
+        "d": (numbered(3, 4, 2, 2), numbered(4)),
+        "own": (numbered(4),),
+        "all": (np.float32(0.25).reshape(()),),
+        "s": (numbered(4), numbered(4, first=5)),
+        "b": (numbered(4),),
+        "i": (numbered(1, 1, 2, 4 * 7 * 6), numbered(2)),
+        "t": (numbered(2, 5),),
+    }
+    params, _, transfer = loaded(graph, *(CaffeLayer(name, "", own) for name, own in blobs.items()))
+    assert len(transfer.loaded) == 10 and not transfer.initial
+    assert params["d"]["weight"][1, 0, 3, 2] == blobs["d"][0][2, 3, 1, 0]
+    np.testing.assert_array_equal(params["i"]["weight"], blobs["i"][0][0, 0].T)
+    np.testing.assert_array_equal(params["t"]["weight"], blobs["t"][0])
+    assert float(params["all"]["slope"]) == 0.25
+
+
+def test_a_shared_blob_is_found_under_its_owner() -> None:
+    shared = "num_output: 3, kernel_size: 1, param: [{name: w}, {name: v}]"
+    graph = graph_of(f"Convolution: {{name: a, {shared}}}", f"Convolution: {{name: b, {shared}}}")
+    blobs = (numbered(3, 3, 1, 1), numbered(3))
+    for names in ("a", "b", "ab"):
+        params, _, transfer = loaded(graph, *(CaffeLayer(name, "", blobs) for name in names))
+        assert params["a"]["bias"].tolist() == [1, 2, 3]
+        assert transfer.as_text() == "loaded      2 blobs"
+
+
+@pytest.mark.parametrize("name", ["small_segnet_basic", "small_segnet"])
+def test_a_net_that_caffe_trained_gives_its_scores(name: str, shared: Path) -> None:
+    nets = shared / "golden" / "nets"
+    spec = read_caffe_net(read_source(nets / f"{name}.prototxt"), phase="TRAIN")
+    golden = dict(np.load(nets / f"{name}.npz"))
+    images = golden["data/data"].astype(np.float32).transpose(0, 2, 3, 1)
+    graph = build(spec, "DEPLOY", image_inputs(*images.shape, labels=False))
+    layers = read_caffemodel(nets / f"{name}.caffemodel")
+    params, state, transfer = fit(graph, *init(graph, 0), name_blobs(graph, layers, name))
+    assert {blob.rpartition(".")[2] for blob in transfer.initial} == {"mean", "variance", "factor"}
+    scores = jax.jit(lambda params: apply(graph, params, state, {"data": images}, want=(graph.prediction,)).blobs)(
+        params
+    )
+    last = next(key for key in golden if key.endswith(f"/{graph.prediction}"))
+    expected = golden[last].transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(scores[graph.prediction], expected, atol=2e-4 * np.abs(expected).max())
