@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,20 +12,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from segspec.atomic import write_atomically
 from segspec.evaluate.metrics import Metrics, Scores
 
 _MOST_NUMBERED = 40  # classes: more cells than these squared have no room for a figure
 _LONGEST_NAME = 24  # characters
 
 
-def draw_confusion(metrics: Metrics, names: Sequence[str], path: Path) -> None:
-    """Writes the picture of `plot_confusion` as PNG.
-
-    Raises:
-        RunError: the file cannot be written.
-    """
-    write_atomically(path, _render(plot_confusion(metrics, names)))
+def draw_confusion(metrics: Metrics, names: Sequence[str]) -> bytes:
+    """The picture of `plot_confusion` as PNG."""
+    return _render(plot_confusion(metrics, names))
 
 
 def plot_confusion(metrics: Metrics, names: Sequence[str]) -> Figure:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from segspec.atomic import write_atomically
 from segspec.errors import DataError
 from segspec.evaluate.confusion import Labels
 from segspec.spec.classes import ClassTable
@@ -22,15 +20,11 @@ _CONTOUR = (255, 255, 255)
 _LONG_SIDE = 1000  # pixels of image for one pixel of contour
 
 
-def save_png(picture: Image.Image, path: Path) -> None:
-    """Writes a picture as PNG, whole or not at all.
-
-    Raises:
-        RunError: the file cannot be written.
-    """
+def encode_png(picture: Image.Image) -> bytes:
+    """The picture as PNG."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def make_palette(classes: ClassTable) -> Pixels:

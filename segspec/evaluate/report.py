@@ -23,6 +23,8 @@ class Report:
         metrics: of all images together.
         statistics: which batch normalisation statistics were used, in words.
         images: number of images with a label.
+        weights: which weights were used, in words.
+        iteration: of the run's snapshot, or None for weights from elsewhere.
         boundary: boundary F1, if it was computed.
     """
 
@@ -30,6 +32,8 @@ class Report:
     metrics: Metrics
     statistics: str
     images: int
+    weights: str
+    iteration: int | None = None
     boundary: BoundaryScores | None = None
 
     @property
@@ -45,9 +49,10 @@ class Report:
 
     @property
     def source(self) -> str:
-        """One line that says what the figures rest on."""
+        """What the figures rest on: images, weights, statistics."""
         images = "1 image" if self.images == 1 else f"{self.images:,} images"
-        return f"{images}, {self.metrics.total:,} pixels; batch normalisation: {self.statistics}"
+        used = f"weights: {self.weights}; batch normalisation: {self.statistics}"
+        return f"{images}, {self.metrics.total:,} pixels; {used}"
 
 
 class Total(NamedTuple):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from segspec.atomic import write_atomically
 from segspec.evaluate.metrics import Scores
 from segspec.evaluate.report import (
     Report,
@@ -18,16 +16,6 @@ from segspec.evaluate.report import (
     list_mean_row,
     list_totals,
 )
-
-
-def write_tables(report: Report, folder: Path) -> None:
-    """Writes `table.md` and `table.json`.
-
-    Raises:
-        RunError: a file cannot be written.
-    """
-    write_atomically(folder / "table.md", as_markdown(report).encode())
-    write_atomically(folder / "table.json", as_json(report).encode())
 
 
 def as_markdown(report: Report) -> str:
@@ -72,6 +60,8 @@ def as_json(report: Report) -> str:
     document = {
         "images": report.images,
         "pixels": report.metrics.total,
+        "iteration": report.iteration,
+        "weights": report.weights,
         "statistics": report.statistics,
         "totals": {total.key: _number(total.value) for total in totals},
         "baseline": baseline | {total.key: _number(total.baseline) for total in totals},

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,13 @@ from segspec.evaluate.load import Choice, Loaded, load, with_statistics
 from segspec.evaluate.matrix_picture import draw_confusion
 from segspec.evaluate.metrics import Metrics, Scores
 from segspec.evaluate.model import table_of
-from segspec.evaluate.pictures import overlay, palette_mask, save_png
+from segspec.evaluate.pictures import encode_png, overlay, palette_mask
 from segspec.evaluate.predict import Predictor
 from segspec.evaluate.progress import image_bar
 from segspec.evaluate.report import Report
+from segspec.evaluate.results import Results, open_results
 from segspec.evaluate.sheet import Example, draw_contact_sheet, draw_sheet
-from segspec.evaluate.tables import as_json, write_tables
+from segspec.evaluate.tables import as_json, as_markdown
 from segspec.evaluate.terminal import print_report
 from segspec.spec.classes import ClassTable
 
@@ -74,7 +76,8 @@ class _Tally:
 def test(request: Request) -> Report | None:
     """Segments images and writes the results. Returns the report, or None when no image had a label.
 
-    An image or label that cannot be used ends the test with one error; the pictures written before it stay.
+    Results of an earlier test in the same folder are removed first. An image or label that cannot be used ends the test
+    with one error; the pictures written before it stay.
     """
     loaded = with_statistics(
         load(request.model, request.weights, request.snapshot, request.overrides), request.statistics
@@ -84,19 +87,26 @@ def test(request: Request) -> Report | None:
     table = table_of(loaded.model)
     examples = _examples(request, loaded, table)
     out = request.out or (loaded.folder.test if loaded.folder else Path("test"))
+    with open_results(out, _file_names(examples.names, request.sheets), examples.files) as results:
+        tally = _segment(examples, loaded, table, results, request.sheets)
+        return _report(tally, loaded, table, results, json=request.json)
+
+
+def _segment(examples: _Examples, loaded: Loaded, table: ClassTable, results: Results, sheets: int) -> _Tally:
+    """Writes the pictures of every image, and counts."""
     predictor = Predictor(loaded.model)
     tally = _Tally(np.zeros((table.count, table.count), np.int64))
     shown: list[Example] = []
     with image_bar() as bar:
         for number, (name, image, label) in enumerate(bar.track(examples, description="segmenting")):
             example = Example(name, image, predictor.labels(image), label)
-            _write_pictures(example, table, out, sheet=number < request.sheets)
+            _save_pictures(example, table, results, sheet=number < sheets)
             shown += [example] if number < OVERVIEW else []
             _count(tally, example, table)
     if shown:
-        title = f"{loaded.model.spec.name}, statistics: {loaded.model.origin}"
-        save_png(draw_contact_sheet(title, shown, table), out / "overview.png")
-    return _report(tally, loaded, table, out, json=request.json)
+        title = f"{loaded.model.spec.name}, {loaded.weights}, statistics: {loaded.model.origin}"
+        results.save("overview.png", encode_png(draw_contact_sheet(title, shown, table)))
+    return tally
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # pytest must not take it for a test
@@ -104,13 +114,20 @@ test.__test__ = False  # type: ignore[attr-defined]  # pytest must not take it f
 
 @dataclass(frozen=True)
 class _Examples:
-    """The images of a test, decoded as they are asked for."""
+    """The images of a test, decoded as they are asked for.
 
-    count: int
+    Attributes:
+        names: what the results of each are called.
+        files: paths of images and labels.
+        items: name, image and label of each.
+    """
+
+    names: Collection[str]
+    files: Collection[str]
     items: Iterator[tuple[str, np.ndarray, np.ndarray | None]]
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.names)
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
         return self.items
@@ -120,7 +137,8 @@ def _examples(request: Request, loaded: Loaded, table: ClassTable) -> _Examples:
     channels = loaded.model.channels
     if not request.images:
         source = _own_source(loaded, table)
-        return _Examples(len(source), _from_source(source))
+        names = unique_names(source.names)
+        return _Examples(names, source.names, _from_source(source, names))
     entries = collect(request.images, request.labels)
 
     def read() -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
@@ -133,7 +151,8 @@ def _examples(request: Request, loaded: Loaded, table: ClassTable) -> _Examples:
                 raise DataError(message, place=entry.label or "", hint="export the label again")
             yield entry.name, image, label
 
-    return _Examples(len(entries), read())
+    files = [path for entry in entries for path in (entry.image, entry.label) if path is not None]
+    return _Examples([entry.name for entry in entries], files, read())
 
 
 def _own_source(loaded: Loaded, table: ClassTable) -> ImageSource:
@@ -143,19 +162,25 @@ def _own_source(loaded: Loaded, table: ClassTable) -> ImageSource:
     return open_source(layer, table, Path())
 
 
-def _from_source(source: ImageSource) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
-    names = unique_names(source.names)
+def _from_source(source: ImageSource, names: list[str]) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
     for index in range(len(source)):
         sample = source.raw(index)
         yield names[index], sample.image, sample.label
 
 
-def _write_pictures(example: Example, table: ClassTable, out: Path, *, sheet: bool) -> None:
+def _file_names(names: Collection[str], sheets: int) -> list[str]:
+    """Every file that a test of images of these names may write."""
+    pictures = [f"{folder}/{name}.png" for folder in ("masks", "overlays") for name in names]
+    drawn = [f"sheets/{name}.png" for name in islice(names, sheets)]
+    return [*pictures, *drawn, "overview.png", "table.md", "table.json", "confusion.png"]
+
+
+def _save_pictures(example: Example, table: ClassTable, results: Results, *, sheet: bool) -> None:
     file = f"{example.name}.png"
-    save_png(palette_mask(example.prediction, table), out / "masks" / file)
-    save_png(overlay(example.image, example.prediction, table), out / "overlays" / file)
+    results.save(f"masks/{file}", encode_png(palette_mask(example.prediction, table)))
+    results.save(f"overlays/{file}", encode_png(overlay(example.image, example.prediction, table)))
     if sheet:
-        save_png(draw_sheet(example, table), out / "sheets" / file)
+        results.save(f"sheets/{file}", encode_png(draw_sheet(example, table)))
 
 
 def _count(tally: _Tally, example: Example, table: ClassTable) -> None:
@@ -166,15 +191,18 @@ def _count(tally: _Tally, example: Example, table: ClassTable) -> None:
     tally.images += 1
 
 
-def _report(tally: _Tally, loaded: Loaded, table: ClassTable, out: Path, *, json: bool) -> Report | None:
+def _report(tally: _Tally, loaded: Loaded, table: ClassTable, results: Results, *, json: bool) -> Report | None:
     """Prints and writes the tables; without labels there are none, and a line says where the pictures are."""
+    print(f"weights: {loaded.weights}", file=sys.stderr)
     print(f"batch normalisation statistics: {loaded.model.origin}", file=sys.stderr)
     report = None
     if tally.images:
         boundary = summarise(tally.boundary, table.count)
-        report = Report(table.names, Metrics(tally.matrix), loaded.model.origin, tally.images, boundary)
-        write_tables(report, out)
-        draw_confusion(report.metrics, table.names, out / "confusion.png")
+        metrics, statistics = Metrics(tally.matrix), loaded.model.origin
+        report = Report(table.names, metrics, statistics, tally.images, loaded.weights, loaded.iteration, boundary)
+        results.save("table.md", as_markdown(report).encode())
+        results.save("table.json", as_json(report).encode())
+        results.save("confusion.png", draw_confusion(metrics, table.names))
         for warning in report.warnings:
             print(warning.render(), file=sys.stderr)
         if json:
@@ -183,7 +211,7 @@ def _report(tally: _Tally, loaded: Loaded, table: ClassTable, out: Path, *, json
             print_report(report, _console())
     elif json:
         print("null")
-    print(f"results: {out} (masks/, overlays/, sheets/, overview.png)", file=sys.stderr)
+    print(f"results: {results.folder} (masks/, overlays/, sheets/, overview.png)", file=sys.stderr)
     return report
 
 

@@ -1,22 +1,21 @@
 from __future__ import annotations
 
-from pathlib import Path
+import io
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from segspec.errors import DataError
-from segspec.evaluate.pictures import overlay, palette_mask, save_png, to_rgb
+from segspec.evaluate.pictures import encode_png, overlay, palette_mask, to_rgb
 from segspec.spec.classes import ClassTable
 
 CLASSES = ClassTable(("road", "car"), ((10, 20, 30), (200, 100, 0)), 255, (255, 0, 255))
 
 
-def test_a_mask_keeps_its_labels_and_shows_the_tables_colours(tmp_path: Path) -> None:
+def test_a_mask_keeps_its_labels_and_shows_the_tables_colours() -> None:
     mask = np.array([[0, 1], [255, 0]], np.int32)
-    save_png(palette_mask(mask, CLASSES), tmp_path / "mask.png")
-    with Image.open(tmp_path / "mask.png") as picture:
+    with Image.open(io.BytesIO(encode_png(palette_mask(mask, CLASSES)))) as picture:
         assert picture.mode == "P"
         np.testing.assert_array_equal(np.asarray(picture), mask)
         expected = [[(10, 20, 30), (200, 100, 0)], [(255, 0, 255), (10, 20, 30)]]

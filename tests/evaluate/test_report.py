@@ -22,7 +22,7 @@ NAMES = ("Road", "Car", "Pole")
 
 def make_report(rows: list[list[int]], boundary: bool = False) -> Report:
     scores = summarise([np.array([0.5, 0.25, math.nan])], 3) if boundary else None
-    return Report(NAMES, Metrics(np.array(rows, np.int64)), "running averages", 4, scores)
+    return Report(NAMES, Metrics(np.array(rows, np.int64)), "running averages", 4, "iteration 8 (best)", 8, scores)
 
 
 ONE_ABSENT = [[1500, 500, 0], [1, 999, 0], [0, 0, 0]]
@@ -70,7 +70,7 @@ def test_a_cell_of_the_matrix_tells_none_from_few_and_from_no_such_class() -> No
 
 
 def test_the_source_line_names_images_pixels_and_statistics() -> None:
-    assert make_report(ONE_ABSENT).source == "4 images, 3,000 pixels; batch normalisation: running averages"
+    assert make_report(ONE_ABSENT).source.startswith("4 images, 3,000 pixels; weights: iteration 8 (best); batch")
 
 
 def test_a_collapsed_network_is_in_the_warnings() -> None:

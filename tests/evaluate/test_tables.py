@@ -1,21 +1,21 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from segspec.errors import RunError
 from segspec.evaluate.boundary import summarise
 from segspec.evaluate.metrics import Metrics
 from segspec.evaluate.report import Report
-from segspec.evaluate.tables import as_json, as_markdown, write_tables
+from segspec.evaluate.tables import as_json, as_markdown
 
 
 def make_report(names: tuple[str, ...] = ("Road", "Car", "Pole")) -> Report:
     matrix = np.array([[15, 5, 0], [0, 10, 0], [0, 0, 0]], np.int64)
-    return Report(names, Metrics(matrix), "exact", 1, summarise([np.array([0.5, 0.25, np.nan])], 3))
+    return Report(
+        names, Metrics(matrix), "exact", 1, "iteration 8 (best)", 8, summarise([np.array([0.5, 0.25, np.nan])], 3)
+    )
 
 
 def test_json_gives_shares_and_null_where_nothing_is_defined() -> None:
@@ -35,10 +35,11 @@ def test_json_gives_shares_and_null_where_nothing_is_defined() -> None:
     assert document["baseline"]["class"] == "Road" and document["baseline"]["mean_iou"] == pytest.approx(1 / 3)
     assert document["confusion_matrix"] == [[15, 5, 0], [0, 10, 0], [0, 0, 0]]
     assert (document["images"], document["pixels"], document["statistics"]) == (1, 30, "exact")
+    assert (document["iteration"], document["weights"]) == (8, "iteration 8 (best)")
 
 
 def test_json_without_any_pixel_is_still_json() -> None:
-    empty = Report(("a", "b"), Metrics(np.zeros((2, 2), np.int64)), "none", 0)
+    empty = Report(("a", "b"), Metrics(np.zeros((2, 2), np.int64)), "none", 0, "w.safetensors")
     assert json.loads(as_json(empty), parse_constant=pytest.fail)["totals"]["mean_iou"] is None
 
 
@@ -56,8 +57,5 @@ def test_a_class_name_cannot_break_the_markdown() -> None:
     assert "| a\\|b | 75.0" in text and "<script>" not in text.replace("\\<script\\>", "")
 
 
-def test_both_files_are_written_and_an_impossible_folder_is_one_message(tmp_path: Path) -> None:
-    write_tables(make_report(), tmp_path / "test")
-    assert sorted(path.name for path in (tmp_path / "test").iterdir()) == ["table.json", "table.md"]
-    with pytest.raises(RunError, match=r"table\.md"):
-        write_tables(make_report(), tmp_path / "test" / "table.md")
+def test_markdown_says_which_weights_and_statistics_were_used() -> None:
+    assert "weights: iteration 8 (best); batch normalisation: exact" in as_markdown(make_report())

@@ -13,7 +13,7 @@ from segspec.evaluate.terminal import print_report
 
 def show(names: tuple[str, ...], matrix: np.ndarray, width: int = 100) -> str:
     file = io.StringIO()
-    print_report(Report(names, Metrics(matrix), "exact", 2), Console(file=file, width=width))
+    print_report(Report(names, Metrics(matrix), "exact", 2, "iteration 8 (last)"), Console(file=file, width=width))
     return file.getvalue()
 
 
@@ -58,14 +58,14 @@ def test_no_colour_codes_when_not_a_terminal() -> None:
 
 def test_a_console_that_knows_only_ascii_gets_only_ascii() -> None:
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    report = Report(("a", "b"), Metrics(random_matrix(2)), "exact", 2)
+    report = Report(("a", "b"), Metrics(random_matrix(2)), "exact", 2, "iteration 8 (last)")
     print_report(report, Console(file=file, width=100))
     file.flush()
 
 
 def test_the_totals_and_their_source_come_last() -> None:
     lines = show(("a", "b"), np.array([[3, 1], [0, 0]])).splitlines()
-    assert lines[-1] == "2 images, 4 pixels; batch normalisation: exact"
+    assert lines[-1] == "2 images, 4 pixels; weights: iteration 8 (last); batch normalisation: exact"
     assert ["mean", "IoU", "37.5", "100.0"] in [line.split() for line in lines[-8:]]
 
 

@@ -12,8 +12,11 @@ import pytest
 from PIL import Image
 
 from segspec.cli import main
+from segspec.evaluate.load import load_run
 from segspec.evaluate.model import Model
+from segspec.evaluate.results import NOTES
 from segspec.run.folder import RunFolder
+from segspec.run.snapshots import save_snapshot
 from segspec.spec.flatten import flat_text
 from segspec.spec.net import load_net
 from segspec.weights.files import write_weights
@@ -55,7 +58,7 @@ def mask(out: Path, name: str) -> np.ndarray:
 
 
 def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {NOTES}
 
 
 def test_the_runs_own_test_images(run: RunFolder, project: Any, capsys: Any) -> None:
@@ -72,6 +75,35 @@ def test_the_runs_own_test_images(run: RunFolder, project: Any, capsys: Any) -> 
     assert "thing" not in told
     table = json.loads((run.test / "table.json").read_text())
     assert (table["images"], table["pixels"]) == (3, 3 * 24 * 24)
+
+
+def test_results_of_other_images_do_not_stay_beside_new_ones(run: RunFolder, tmp_path: Path) -> None:
+    assert main(["test", str(run.path)]) == 0
+    add(tmp_path, "a.png")
+    assert main(["test", str(run.path), str(tmp_path / "a.png")]) == 0
+    assert files(run.test) == {"masks/a.png", "overlays/a.png", "sheets/a.png", "overview.png"}
+
+
+def test_a_users_file_is_not_overwritten(run: RunFolder, tmp_path: Path, capsys: Any) -> None:
+    add(tmp_path / "photos", "a.png")
+    label = add_label(tmp_path / "masks", "a.png")
+    assert main(["test", str(run.path), str(tmp_path / "photos"), "--out", str(tmp_path)]) == 1
+    assert f"{tmp_path}/masks/a.png: is in the way" in capsys.readouterr().err
+    np.testing.assert_array_equal(mask(tmp_path, "a"), label)
+
+
+def test_which_snapshot_was_used_is_told_everywhere(run: RunFolder, capsys: Any) -> None:
+    model = load_run(run.path).model
+    for iteration, miou in ((2, 0.9), (3, 0.5)):
+        trees = {"params": model.params, "state": model.state, "optimizer": ()}
+        save_snapshot(run, iteration, trees, {"metrics": {"miou": miou}}, keep=100)
+    for wanted, words in (("best", "2 (best)"), ("last", "3 (last)"), ("2", "2 (best)"), ("1", "1")):
+        assert main(["test", str(run.path), "--snapshot", wanted]) == 0
+        out, told = capsys.readouterr()
+        assert f"weights: iteration {words}\n" in told
+        assert f"weights: iteration {words};" in out
+        table = json.loads((run.test / "table.json").read_text())
+        assert (table["iteration"], table["weights"]) == (int(words[0]), f"iteration {words}")
 
 
 def test_masks_are_palette_pictures_of_the_labels(run: RunFolder, tmp_path: Path) -> None:
