@@ -67,10 +67,10 @@ def start_run(path: Path) -> Iterator[RunFolder]:
         raise RunError("is a file, not a folder for a run", hint="name another with --run", place=str(path)) from None
     except OSError as error:
         raise RunError(f"cannot make the run folder: {error.strerror}", place=str(path)) from error
-    with _lock(path):
+    with hold(path):
         if any(entry.name != _LOCK for entry in path.iterdir()):
-            hint = f"go on with it by --resume {path}, or name another folder with --run"
-            raise RunError("the run folder is not empty, and nothing in it is overwritten", hint=hint, place=str(path))
+            message = "the run folder is not empty, and nothing in it is overwritten"
+            raise RunError(message, hint=_ways_on(path), place=str(path))
         yield RunFolder(path)
 
 
@@ -82,8 +82,24 @@ def resume_run(path: Path) -> Iterator[RunFolder]:
         RunError: it is no run folder, or another trainer holds it.
     """
     run = open_run(path)
-    with _lock(path):
+    with hold(path):
         yield run
+
+
+def _ways_on(path: Path) -> str:
+    """What can be done where a run cannot be started because of what is in its folder."""
+    run, other = RunFolder(path), "or name another folder with --run"
+    if snapshot_iterations(run):
+        return f"go on with it by --resume {path}, replace it by --overwrite, {other}"
+    if run.spec.is_file():
+        return f"it has no snapshot to go on from: replace it by --overwrite, {other}"
+    return "name another folder with --run"
+
+
+def snapshot_iterations(run: RunFolder) -> list[int]:
+    """The iterations that a run has snapshots of, in ascending order; they are not checked."""
+    found = run.snapshots.iterdir() if run.snapshots.is_dir() else ()
+    return sorted(int(path.name) for path in found if re.fullmatch(r"\d{9,}", path.name))
 
 
 def open_run(path: Path) -> RunFolder:
@@ -127,7 +143,7 @@ def _megabytes(count: int) -> str:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def hold(path: Path) -> Iterator[None]:
     """Holds a folder against other trainers. The system lets go of a lock when its holder ends, in whatever way."""
     try:
         descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)

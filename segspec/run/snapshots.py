@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 
 from segspec.errors import Diagnostic, RunError
 from segspec.run import arrays
-from segspec.run.folder import RunFolder
+from segspec.run.folder import RunFolder, snapshot_iterations
 from segspec.run.log import finite_or_null
 
 Trees = Mapping[str, Any]
@@ -134,8 +133,7 @@ def read_arrays(path: Path) -> dict[str, arrays.Flat]:
 
 def list_snapshots(run: RunFolder) -> list[Path]:
     """The folders of the snapshots, oldest first; they are not checked."""
-    found = run.snapshots.iterdir() if run.snapshots.is_dir() else ()
-    return sorted((path for path in found if re.fullmatch(r"\d{9,}", path.name)), key=lambda path: int(path.name))
+    return [run.snapshots / f"{iteration:09d}" for iteration in snapshot_iterations(run)]
 
 
 def best_snapshot(run: RunFolder) -> Path | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ import jax
 from segspec.atomic import write_atomically
 from segspec.data.loader import training_batches
 from segspec.errors import Diagnostic, RunError
-from segspec.net import Tree, init
+from segspec.net import Tree, init, init_shapes
 from segspec.run.blobs import read_blobs
 from segspec.run.environment import compare_environments, describe_environment
-from segspec.run.folder import RunFolder, require_space, resume_run, run_name, start_run
+from segspec.run.folder import RunFolder, require_space, resume_run, run_name, snapshot_iterations, start_run
 from segspec.run.log import Log
-from segspec.run.snapshots import list_snapshots, load_newest, remove_unfinished, save_snapshot, snapshot_bytes
+from segspec.run.replace import forget_replaced, is_replacing, replace_run, restore_run
+from segspec.run.snapshots import load_newest, remove_unfinished, save_snapshot, snapshot_bytes
 from segspec.spec.flatten import flat_text
 from segspec.spec.net import load_net
 from segspec.spec.solver_file import load_solver, solver_text
@@ -67,17 +68,18 @@ def train(request: Request, make_validator: MakeValidator) -> int:
     spec = load_net(request.spec, request.overrides)
     warn(*spec.warnings)
     solver = load_solver(request.solver, request.solver_overrides)
-    path = request.run or Path(solver.snapshot_prefix or f"runs/{run_name(spec.name)}")
-    if not request.overwrite:
+    path = _nameable(request.run or Path(solver.snapshot_prefix or f"runs/{run_name(spec.name)}"))
+    _restore(path)
+    if request.overwrite:
+        _refuse_foreign(path)
+    else:
         _refuse_taken(path)
     prepare(solver)
     plan = settle_class_weights(make_plan(with_absolute_sources(spec), solver, Path()), request.workers)
     params, state = init(plan.graph, solver.random_seed)
     if request.weights is not None:
         params, state = _load_weights(plan, params, state, request.weights, request.skip)
-    if request.overwrite:
-        _remove_run(path)
-    with start_run(path) as folder:
+    with _replacing(path), start_run(path) as folder:
         _write_texts(plan, folder)
         trainer = _Trainer(plan, folder, make_validator, request.workers)
         return trainer.go(start(plan.graph, params, state, trainer.optimizer), 0)
@@ -91,8 +93,11 @@ def resume(
     workers: int | None,
 ) -> int:
     """Goes on with a run from its newest good snapshot. Returns the exit status."""
+    path = _nameable(path)
+    if not snapshot_iterations(RunFolder(path)):
+        _restore(path)
     with resume_run(path) as folder:
-        if not list_snapshots(folder):
+        if not snapshot_iterations(folder):
             hint = f"start it again: segspec train SPEC SOLVER --run {path} --overwrite"
             raise RunError("the run was stopped before its first snapshot", hint=hint, place=str(path))
         spec = with_absolute_sources(load_net(folder.spec, overrides))
@@ -100,15 +105,19 @@ def resume(
         prepare(solver)
         plan = settle_class_weights(make_plan(spec, solver, Path()), workers)
         trainer = _Trainer(plan, folder, make_validator, workers)
-        like = jax.eval_shape(lambda: start(plan.graph, *init(plan.graph, 0), trainer.optimizer))
+        begin = partial(start, plan.graph, optimizer=trainer.optimizer)
+        like = jax.eval_shape(begin, *init_shapes(plan.graph))
         snapshot = load_newest(folder, like._asdict())
         warn(*snapshot.damaged)
+        _refuse_past(snapshot.iteration, solver.max_iter, path)
         for difference in compare_environments(snapshot.meta.get("environment", {}), describe_environment()):
             warn(Diagnostic(f"the run goes on elsewhere: {difference}", severity="warning"))
         if overrides or solver_overrides:
             say(f"changed from here on: {' '.join((*overrides, *solver_overrides))}")
             _write_texts(plan, folder)
         say(f"resuming {path} after iteration {snapshot.iteration}")
+        if snapshot.iteration == solver.max_iter:
+            say(f"already at {solver.max_iter} of {solver.max_iter}; --solver-set max_iter=M prolongs the training")
         return trainer.go(TrainState(**snapshot.trees), snapshot.iteration)
 
 
@@ -144,7 +153,7 @@ class _Trainer:
         say(self._describe(first))
         progress: AbstractContextManager[Progress] = Progress(solver.max_iter, first)
         with listen() as wishes, loader, Log(self.folder.log, first) as log, progress as shown:
-            training = Training(plan, self.folder, step, validate, self._save, log, shown, wishes)
+            training = Training(plan, self.folder, step, validate, self._save, self._begun, log, shown, wishes)
             _, stopped = training.run(state, feed(loader, solver.iter_size), first)
         if stopped:
             say(f"stopped; go on with: segspec train --resume {self.folder.path}")
@@ -162,6 +171,9 @@ class _Trainer:
             f"{solver.precision} on {jax.devices()[0].platform.upper()}"
         )
 
+    def _begun(self) -> None:
+        forget_replaced(self.folder.path)
+
     def _save(self, iteration: int, state: TrainState, score: Score | None) -> None:
         metrics = {} if score is None else {"miou": score.miou, "loss": score.loss, "accuracy": score.accuracy}
         meta: dict[str, Any] = {
@@ -172,6 +184,13 @@ class _Trainer:
             "batches": iteration * self.plan.solver.iter_size,
         }
         save_snapshot(self.folder, iteration, state._asdict(), meta, keep=self.plan.solver.keep)
+
+
+def _refuse_past(iteration: int, max_iter: int, path: Path) -> None:
+    """Raises RunError when a run is to end before the iteration that it has come to."""
+    if iteration > max_iter:
+        hint = f"--solver-set max_iter=M with M greater than {iteration} prolongs the training"
+        raise RunError(f"the run is at iteration {iteration}, and max_iter is {max_iter}", hint=hint, place=str(path))
 
 
 def _load_weights(plan: Plan, params: Tree, state: Tree, path: Path, skip: Sequence[str]) -> tuple[Tree, Tree]:
@@ -198,17 +217,32 @@ def _refuse_taken(path: Path, hint: str = "") -> None:
         raise RunError(replace(first, hint=hint or first.hint)) from None
 
 
-def _remove_run(path: Path) -> None:
-    """Removes a run folder that the user gave up; refuses to remove anything else."""
-    spec, solver = RunFolder(path).spec, RunFolder(path).solver
-    if not spec.is_file():
+def _refuse_foreign(path: Path) -> None:
+    """Raises RunError where --overwrite would remove something other than a run."""
+    if not RunFolder(path).spec.is_file():
         _refuse_taken(path, "--overwrite removes runs only, and this is none; name another folder with --run")
+
+
+def _nameable(path: Path) -> Path:
+    """The folder by a path that other names can be put beside: a link or `..` by what it leads to."""
+    return path.resolve() if path.is_symlink() or path.name in ("", "..") else path
+
+
+def _restore(path: Path) -> None:
+    if restore_run(path):
+        say(f"the start that was to replace {path} was killed before its first iteration; the earlier run is back")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[None]:
+    """Keeps the run that is in a folder, if there is one, until another has made its first iteration there."""
+    if not RunFolder(path).spec.is_file():
+        yield
         return
-    try:
-        if not solver.is_file():
-            shutil.rmtree(path)
-            return
-        with resume_run(path):
-            shutil.rmtree(path)
-    except OSError as error:
-        raise RunError(f"cannot be removed: {error.strerror or error}", place=str(path)) from error
+    with replace_run(path):
+        try:
+            yield
+        except BaseException:
+            if is_replacing(path):
+                say(f"there was no first iteration: the run that was to be replaced is kept in {path}")
+            raise

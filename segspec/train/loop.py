@@ -37,6 +37,7 @@ class Training:
         step: one iteration.
         validate: a test pass, or None without test images.
         save: writes a snapshot: iterations done, state, and the score at that iteration if there is one.
+        begun: called when the first iteration has been made.
         log, progress: where figures go.
         wishes: what signals ask for.
     """
@@ -46,6 +47,7 @@ class Training:
     step: Step
     validate: Validator | None
     save: Save
+    begun: Callable[[], None]
     log: Log
     progress: Progress
     wishes: Wishes
@@ -74,6 +76,8 @@ class Training:
             if not values.pop("finite"):
                 self._draw()
                 raise self._diverged(state, fed, iteration)
+            if iteration == first:
+                self.begun()
             speed.mark(fed.waited)
             self._report(values, iteration + 1, float(rate(jnp.int32(iteration))), speed)
             fed = ahead

@@ -45,12 +45,24 @@ def test_an_empty_folder_is_taken_even_after_a_start_that_failed(tmp_path: Path)
     make_run(tmp_path)
 
 
-def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
-    make_run(tmp_path)
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (["spec.yaml", "snapshots/000000000/"], "go on with it by --resume {path}, replace it by --overwrite, or name"),
+        (["spec.yaml", "snapshots/.writing-000000000/"], "it has no snapshot to go on from: replace it by --overwrite"),
+        (["spec.yaml"], "it has no snapshot to go on from: replace it by --overwrite, or name another folder"),
+        (["thesis.tex"], "\n  name another folder with --run"),
+    ],
+)
+def test_a_folder_with_something_in_it_is_refused_with_what_can_be_done(
+    content: list[str], hint: str, tmp_path: Path
+) -> None:
+    for name in content:
+        (tmp_path / name).mkdir(parents=True) if name.endswith("/") else (tmp_path / name).write_text("mine")
     with pytest.raises(RunError, match=r"not empty, and nothing in it is overwritten") as caught, start_run(tmp_path):
         pass
-    assert f"--resume {tmp_path}" in str(caught.value) and "--run" in str(caught.value)
-    assert (tmp_path / "spec.yaml").read_text() == "segspec: 1\n"
+    assert hint.format(path=tmp_path) in str(caught.value)
+    assert (tmp_path / content[0]).read_text() == "mine"
 
 
 def test_a_second_trainer_is_refused_and_told_who_is_at_work(tmp_path: Path) -> None:

@@ -144,6 +144,52 @@ def test_a_mistake_costs_no_run(project: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+def full(*arguments: object) -> None:
+    """A step on a device whose memory is full."""
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 17592186044416 bytes.")
+
+
+def test_a_start_that_fails_keeps_the_run_it_was_to_replace(
+    project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert train(project, run, "--solver-set", "max_iter=1") == 0
+    before = digest(run, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(sizes, "make_step", lambda *args, **kw: full)
+        assert train(project, run, "--overwrite") == 1
+    told = capsys.readouterr().err
+    assert f"there was no first iteration: the run that was to be replaced is kept in {run}" in told
+    assert "out of memory" in told
+    assert snapshots(run) == [0, 1] and digest(run, 1) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["project", "run"]
+
+
+def test_a_run_that_a_killed_start_set_aside_is_back_at_the_next_one(
+    project: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert train(project, run, "--solver-set", "max_iter=2") == 0
+    run.rename(tmp_path / "run.before-overwrite")
+    assert train(project, run) == 1
+    told = capsys.readouterr().err
+    assert f"the start that was to replace {run} was killed before its first iteration; the earlier run is back" in told
+    assert snapshots(run) == [0, 2]
+    run.rename(tmp_path / "run.before-overwrite")
+    assert resume(run) == 0, "it is put back to go on with, too"
+    assert snapshots(run) == [0, 2]
+
+
+def test_a_link_to_a_run_is_a_name_of_it(project: Any, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    run, link = tmp_path / "disk" / "run", tmp_path / "link"
+    link.symlink_to(run)
+    for _ in range(2):
+        assert train(project, link, "--overwrite", "--solver-set", "max_iter=1") == 0
+    assert (link.is_symlink(), run.is_symlink()) == (True, False)
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["run"]
+
+
 def test_overwrite_removes_nothing_but_runs(project: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "file"
     file.write_text("mine")
@@ -215,6 +261,22 @@ def test_what_cannot_be_resumed_says_why(project: Any, tmp_path: Path, capsys: p
     assert f"start it again: segspec train SPEC SOLVER --run {run} --overwrite" in capsys.readouterr().err
 
 
+def test_a_run_at_its_end_says_how_it_is_prolonged(
+    project: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert train(project, run, "--solver-set", "max_iter=2") == 0
+    assert resume(run) == 0
+    assert "already at 2 of 2; --solver-set max_iter=M prolongs the training\n" in capsys.readouterr().err
+    texts = {path: path.read_bytes() for path in run.glob("*.yaml")}
+    assert resume(run, "--solver-set", "max_iter=1") == 1
+    assert "the run is at iteration 2, and max_iter is 1\n  --solver-set max_iter=M with M" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.glob("*.yaml")} == texts
+    assert resume(run, "--solver-set", "max_iter=3") == 0
+    assert "already at" not in capsys.readouterr().err
+    assert [iteration for iteration, _ in losses(run)] == [1, 2, 3]
+
+
 def test_divergence_is_one_message_with_iteration_layer_and_files(
     project: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -232,9 +294,6 @@ def test_divergence_is_one_message_with_iteration_layer_and_files(
 def test_a_full_memory_is_one_message(
     project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(*arguments: object) -> None:
-        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 17592186044416 bytes.")
-
     monkeypatch.setattr(sizes, "make_step", lambda *args, **kw: full)
     assert train(project, tmp_path / "run") == 1
     told = capsys.readouterr().err
