@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from segspec.errors import WeightsError
+from segspec.errors import SegspecError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _WIDTH = {FIXED64: 8, FIXED32: 4}
@@ -56,12 +56,14 @@ class Message:
         buffer: the whole file.
         start, end: the stretch.
         place: the file's name, for messages.
+        fault: what is raised where the bytes are not what they should be.
     """
 
     buffer: mmap.mmap | bytes
     start: int
     end: int
     place: str
+    fault: type[SegspecError]
 
     def __iter__(self) -> Iterator[Field]:
         at = self.start
@@ -72,7 +74,7 @@ class Message:
 
     def message(self, field: Field) -> Message:
         """The message that a field of BYTES holds."""
-        return Message(self.buffer, field.start, field.end, self.place)
+        return replace(self, start=field.start, end=field.end)
 
     def text(self, field: Field) -> str:
         """The text that a field of BYTES holds."""
@@ -97,10 +99,10 @@ class Message:
             raise self.error(field.start, f"a multiple of {kind.itemsize} bytes, found {field.end - field.start}")
         return np.ndarray((count,), kind, self.buffer, field.start, (stride,))
 
-    def error(self, offset: int, expected: str) -> WeightsError:
+    def error(self, offset: int, expected: str) -> SegspecError:
         """What to raise where the bytes are not what they should be."""
         hint = "is it a binary file of Caffe, and whole?"
-        return WeightsError(f"damaged at byte {offset}: expected {expected}", place=self.place, hint=hint)
+        return self.fault(f"damaged at byte {offset}: expected {expected}", place=self.place, hint=hint)
 
     def _field(self, tag_at: int) -> Field:
         tag, at = self._varint(tag_at, self.end)
@@ -148,19 +150,23 @@ class Message:
         raise self.error(end, "the rest of a number")
 
 
-def open_message(path: Path) -> Message:
+def open_message(path: Path, fault: type[SegspecError]) -> Message:
     """The message that a file holds, mapped into memory.
 
+    Args:
+        path: the file.
+        fault: the kind of mistake that a damaged file is.
+
     Raises:
-        WeightsError: the file is missing, empty or cannot be read.
+        SegspecError: of that kind, when the file is missing, empty or cannot be read.
     """
     try:
         with path.open("rb") as file:
             buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError:
-        raise WeightsError("no such file", place=str(path)) from None
+        raise fault("no such file", place=str(path)) from None
     except OSError as error:
-        raise WeightsError(f"cannot be read: {error.strerror or error}", place=str(path)) from None
+        raise fault(f"cannot be read: {error.strerror or error}", place=str(path)) from None
     except ValueError:
-        raise WeightsError("the file is empty", place=str(path)) from None
-    return Message(buffer, 0, len(buffer), str(path))
+        raise fault("the file is empty", place=str(path)) from None
+    return Message(buffer, 0, len(buffer), str(path), fault)
