@@ -21,6 +21,8 @@ from segspec.atomic import write_atomically
 _TRAIN, _TEST, _IOU, _ACCURACY = "tab:blue", "tab:orange", "tab:green", "tab:gray"
 _DECADES = 2  # a loss that spans more of them is drawn on a logarithmic axis
 _WINDOWS = 20  # the smoothed curve averages over about one twentieth of the training
+_OUTLYING = 10  # times the loss that nine tenths of all stay below
+_FEW = 5  # of so few losses none is an outlier
 
 Values = npt.NDArray[np.float64]
 
@@ -30,6 +32,11 @@ class Series(NamedTuple):
 
     iterations: Values
     values: Values
+
+    def below(self, ceiling: float) -> Series:
+        """The points up to a value."""
+        kept = self.values <= ceiling
+        return Series(self.iterations[kept], self.values[kept])
 
 
 def draw_curves(records: Iterable[Mapping[str, object]], path: Path) -> None:
@@ -47,8 +54,10 @@ def plot_curves(records: Iterable[Mapping[str, object]]) -> Figure:
     """The losses (left) and the mean IoU and accuracy (right) over iterations.
 
     A record with `miou` is a test, of which `miou`, `accuracy` and, if there, `loss` are drawn; any other is a display,
-    of which `loss` is drawn as it is and smoothed. Missing, null, NaN and infinite values leave no point. The loss axis
-    is logarithmic when the losses are positive and span more than two decades.
+    of which `loss` is drawn pale as it is, and `smoothed_loss`, smoothed further, over it. Missing, null, NaN and
+    infinite values leave no point. Losses more than ten times as large as nine tenths of all are outliers: the pale
+    line leaves the picture there, the others are drawn without them, and a note says how far they go. The loss axis is
+    logarithmic when the other losses are positive and span more than two decades.
 
     Args:
         records: the lines of a log, each with `iteration`.
@@ -59,7 +68,8 @@ def plot_curves(records: Iterable[Mapping[str, object]]) -> Figure:
     figure = Figure(figsize=(11, 4.2), dpi=110, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharex=True)
-    _draw_losses(left, _read_series(displays, "loss"), _read_series(tests, "loss"))
+    smoothed = [{**line, "loss": line.get("smoothed_loss", line.get("loss"))} for line in displays]
+    _draw_losses(left, _read_series(displays, "loss"), _read_series(smoothed, "loss"), _read_series(tests, "loss"))
     _draw_scores(right, _read_series(tests, "miou"), _read_series(tests, "accuracy"))
     _span_iterations(left, _read_series(lines, "iteration"))
     return figure
@@ -85,15 +95,36 @@ def _smooth(values: Values) -> Values:
     return np.asarray((sums[index + reach + 1] - sums[index - reach]) / (2 * reach + 1))
 
 
-def _draw_losses(axes: Axes, train: Series, test: Series) -> None:
-    smoothed = Series(train.iterations, _smooth(train.values))
-    axes.plot(*train, color=_TRAIN, alpha=0.35, linewidth=0.8)
-    _draw_line(axes, smoothed, _TRAIN, "training, smoothed")
-    _draw_line(axes, test, _TEST, "test", marker="o")
-    everything = np.concatenate([train.values, test.values])
-    if everything.size and everything.min() > 0 and everything.max() > 10**_DECADES * everything.min():
-        axes.set_yscale("log")
+def _draw_losses(axes: Axes, raw: Series, smoothed: Series, test: Series) -> None:
+    everything = np.concatenate([raw.values, smoothed.values, test.values])
+    ceiling = _ceiling(everything)
+    kept = smoothed.below(ceiling)
+    axes.plot(*raw, color=_TRAIN, alpha=0.35, linewidth=0.8)
+    _draw_line(axes, Series(kept.iterations, _smooth(kept.values)), _TRAIN, "training, smoothed")
+    _draw_line(axes, test.below(ceiling), _TEST, "test", marker="o")
+    _scale_losses(axes, everything, ceiling)
     _finish(axes, "loss", bool(everything.size))
+
+
+def _ceiling(values: Values) -> float:
+    """The value above which others are outliers."""
+    most = float(np.quantile(values, 0.9, method="lower")) if len(values) > _FEW else 0.0
+    return _OUTLYING * most if most > 0 else math.inf
+
+
+def _scale_losses(axes: Axes, everything: Values, ceiling: float) -> None:
+    """Fits the axis to the values up to a ceiling, with a little room, and says how far those above it go."""
+    values = everything[everything <= ceiling]
+    if values.size and values.min() > 0 and values.max() > 10**_DECADES * values.min():
+        axes.set_yscale("log")
+        room = (values.max() / values.min()) ** 0.05
+        top, bottom = values.max() * room, values.min() / room
+    else:
+        room = 0.05 * float(np.ptp(values)) if values.size else 0.0
+        top, bottom = values.max(initial=0) + room, values.min(initial=math.inf) - room
+    if len(values) < len(everything) and top > bottom:
+        axes.set_ylim(bottom, top)
+        axes.set_title(f"not shown: up to {everything.max():.3g}", loc="right", fontsize="small", color="0.5")
 
 
 def _draw_scores(axes: Axes, iou: Series, accuracy: Series) -> None:

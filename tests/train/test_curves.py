@@ -86,6 +86,45 @@ def test_the_loss_axis_is_logarithmic_beyond_two_decades(losses: list[float], sc
     assert panels(displays(losses))[0].get_yscale() == scale
 
 
+def falling(count: int = 60) -> list[float]:
+    return [2.5 * 0.96**index for index in range(count)]
+
+
+def test_an_outlier_neither_stretches_the_axis_nor_bends_the_curve() -> None:
+    first: dict[str, object] = {"iteration": 0, "loss": 90.0, "miou": 0.1, "accuracy": 0.2}
+    later: dict[str, object] = {"iteration": 1000, "loss": 0.6, "miou": 0.5, "accuracy": 0.9}
+    left, right = panels([*displays([120.0, *falling()]), first, later])
+    assert left.get_yscale() == "linear"
+    assert 2.5 < left.get_ylim()[1] < 2.7
+    assert max(y for _, y in curve(left, "training, smoothed")) <= 2.5
+    assert curve(left, "test") == [(1000, 0.6)]
+    assert left.get_title("right") == "not shown: up to 120"
+    assert curve(right, "mean IoU") == [(0, 10.0), (1000, 50.0)]
+    (pale,) = [line for line in left.get_lines() if line.get_alpha()]
+    assert max(pale.get_ydata()) == 120
+
+
+@pytest.mark.parametrize("losses", [falling(), [3.0, 0.2], [-1.0] * 20, [0.0] * 20, [*falling(20), -5.0]])
+def test_without_an_outlier_everything_is_shown(losses: list[float]) -> None:
+    left, _ = panels(displays(losses))
+    bottom, top = left.get_ylim()
+    assert bottom <= min(losses) and max(losses) <= top
+    assert left.get_title("right") == ""
+
+
+def test_an_outlier_on_a_logarithmic_axis_is_cut_off_too() -> None:
+    left, _ = panels(displays([1e7, *(3 * 0.9**index for index in range(100))]))
+    assert left.get_yscale() == "log"
+    assert 3 < left.get_ylim()[1] < 10
+
+
+def test_the_strong_line_is_the_smoothed_loss_of_the_log() -> None:
+    records = [{**record, "smoothed_loss": 1.5} for record in displays([2.0, 1.0])]
+    left, _ = panels(records)
+    assert curve(left, "training, smoothed") == [(0, 1.5), (20, 1.5)]
+    assert [list(line.get_ydata()) for line in left.get_lines() if line.get_alpha()] == [[2.0, 1.0]]
+
+
 def test_the_best_mean_iou_is_written_beside_its_point() -> None:
     later: dict[str, object] = {"iteration": 200, "miou": 0.35, "accuracy": 0.9}
     _, right = panels([*TESTS, later])
