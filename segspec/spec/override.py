@@ -1,4 +1,4 @@
-"""`--set KEY=VALUE`: changes to a tree before it is read, with a place of their own in messages."""
+"""`--set` and `--solver-set KEY=VALUE`: changes to a tree before it is read, with a place of their own in messages."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from segspec.syntax.tree import Mapping, Node, Problems, Scalar
 from segspec.syntax.yaml import parse_yaml
 
 
-def apply_overrides(root: Mapping, overrides: Items[str], keys: Items[str], problems: Problems) -> Mapping:
-    """The tree with every override put in.
+def apply_overrides(
+    root: Mapping, overrides: Items[str], keys: Items[str], problems: Problems, option: str = "--set"
+) -> Mapping:
+    """The tree with every override put in that leads somewhere.
 
     Args:
         root: the tree of a spec or solver.
         overrides: `KEY=VALUE` texts; VALUE is YAML, KEY a top-level field, a dotted path, or one of `params`.
         keys: the top-level fields.
         problems: where mistakes go.
+        option: what the command line calls such an override.
 
     Raises:
         UsageError: when an override is not of the form `KEY=VALUE`.
@@ -25,10 +28,11 @@ def apply_overrides(root: Mapping, overrides: Items[str], keys: Items[str], prob
     for text in overrides:
         key, separator, _ = text.partition("=")
         if not separator or not key.strip():
-            raise UsageError(f"--set takes KEY=VALUE, got '{text}'")
-        source = Source("--set", text)
+            raise UsageError(f"{option} takes KEY=VALUE, got '{text}'")
+        source = Source(option, text)
         value = _parse(source, len(key) + 1)
-        root = _put(root, _absolute(root, _path(source, key), keys, problems), value, problems)
+        path = _absolute(root, _path(source, key), keys, problems)
+        root = _put(root, path, value, problems) if path else root
     return root
 
 
@@ -56,7 +60,7 @@ def _parse(source: Source, start: int) -> Node:
 
 
 def _absolute(root: Mapping, path: list[Scalar], keys: Items[str], problems: Problems) -> list[Scalar]:
-    """The path from the top: a first part that is one of the `params` is looked up there."""
+    """The path from the top, empty where it leads nowhere; a first part that is one of the `params` is found there."""
     first = path[0]
     params = root.get("params")
     known = [name.text for name, _ in params] if isinstance(params, Mapping) else []
@@ -64,9 +68,11 @@ def _absolute(root: Mapping, path: list[Scalar], keys: Items[str], problems: Pro
         return [replace(first, value="params"), *path]
     if first.text == "params" and "params" in keys and len(path) > 1 and path[1].text not in known:
         problems.add(f"the spec has no param '{path[1].text}'", path[1].span, did_you_mean(path[1].text, known))
+        return []
     if first.text not in keys:
         hint = did_you_mean(first.text, [*keys, *known])
         problems.add(f"nothing is called '{first.text}' here", first.span, hint)
+        return []
     return path
 
 

@@ -33,7 +33,7 @@ def read_solver(source: Source, overrides: Sequence[str] = ()) -> Solver:
     root = parse_yaml(source)
     if not isinstance(root, Mapping):
         raise SpecError(f"a solver is a mapping of fields, got {describe(root)}", place=source.name)
-    root = apply_overrides(root, overrides, tuple(Solver.model_fields), problems)
+    root = apply_overrides(root, overrides, tuple(Solver.model_fields), problems, "--solver-set")
     solver = read_model(Solver, root, problems, "the solver")
     problems.raise_any()
     assert solver is not None

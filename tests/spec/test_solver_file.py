@@ -57,10 +57,10 @@ def test_overrides() -> None:
 def test_mistakes_of_an_override_show_the_command_line(override: str, message: str) -> None:
     with pytest.raises(SpecError) as caught:
         read(TEXT, override)
-    found = caught.value.diagnostics[0]
+    (found,) = caught.value.diagnostics
     assert found.message == message
     assert found.span is not None
-    assert found.span.source.name == "--set"
+    assert found.span.source.name == "--solver-set"
 
 
 @pytest.mark.parametrize(
