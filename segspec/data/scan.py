@@ -35,10 +35,12 @@ class LabelCounts:
     Attributes:
         pixels: int64 (samples, classes).
         ignored: int64 (samples,), pixels of the ignored label.
+        sizes: int64 (samples, 2), height and width as stored.
     """
 
     pixels: np.ndarray
     ignored: np.ndarray
+    sizes: np.ndarray
 
     @property
     def totals(self) -> np.ndarray:
@@ -92,18 +94,18 @@ def scan(
     if problems:
         raise _all_of(problems, len(source))
     counts = np.array(rows, np.int64)
-    return LabelCounts(counts[:, : table.count], counts[:, table.count])
+    return LabelCounts(counts[:, : table.count], counts[:, table.count], counts[:, table.count + 1 :])
 
 
 def _count(source: ImageSource, table: ClassTable, index: int, images: bool) -> list[int]:
-    """Pixels of every class in one label, then those of the ignored label."""
+    """Pixels of every class in one label, those of the ignored label, height and width."""
     label = source.raw(index).label if images else source.label(index)
     if label is None:
         raise DataError("there are no labels to count", place=source.names[index], hint="use a list with labels")
     counts = np.bincount(label.ravel(), minlength=256)
     ignored = 0 if table.ignore_label is None else int(counts[table.ignore_label])
     found: list[int] = counts[: table.count].tolist()
-    return [*found, ignored]
+    return [*found, ignored, *label.shape]
 
 
 def _all_of(problems: list[DataError], files: int) -> DataError:
@@ -140,7 +142,7 @@ class _Book:
         with suppress(OSError, ValueError):
             read = json.loads(path.read_text("utf-8"))
             if isinstance(read, dict):
-                entries = {name: entry for name, entry in read.items() if _well_formed(entry, table.count + 1)}
+                entries = {name: entry for name, entry in read.items() if _well_formed(entry, table.count + 3)}
         return cls(path, source, entries)
 
     def known(self, index: int, images: bool) -> list[int] | None:

@@ -1,4 +1,4 @@
-"""What the labels decide before training: whether all can be trained on, and the weights of the classes."""
+"""What images and labels decide before training: whether all can be trained on, and the weights of the classes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from segspec.data.sources import ImageSource
 from segspec.spec.classes import ClassTable
 from segspec.train.messages import say, warn
 from segspec.train.session import Plan, make_plan, with_class_weights
+from segspec.train.sizes import refuse_sizes
 
 LIVE_FROM = 500
 """Images from which on the checking of labels is shown at a terminal."""
@@ -27,8 +28,11 @@ def settle_class_weights(plan: Plan, workers: int | None) -> Plan:
     if table is None:
         return plan
     counts = _scan(plan.train, table, "training", workers)
+    refuse_sizes(plan, "train", counts.sizes)
     if plan.test is not None:
-        _scan(plan.test, table, "test", workers)
+        tested = _scan(plan.test, table, "test", workers)
+        if plan.solver.test_interval:
+            refuse_sizes(plan, "test", tested.sizes)
     spec = with_class_weights(plan.spec, lambda rule: _numbers(rule, counts, table))
     return plan if spec == plan.spec else make_plan(spec, plan.solver, Path())
 

@@ -11,7 +11,7 @@ from segspec.data.sources import open_source
 from segspec.data.synthetic import STREET_TABLE
 from segspec.layers.data import DenseImageData
 
-COUNTS = LabelCounts(np.array([[60, 30, 0, 0], [20, 0, 70, 0]]), np.array([10, 10]))
+COUNTS = LabelCounts(np.array([[60, 30, 0, 0], [20, 0, 70, 0]]), np.array([10, 10]), np.array([[10, 10], [10, 10]]))
 NAMES = ("a", "b", "c", "d")
 
 
@@ -42,13 +42,13 @@ def test_a_class_without_pixels_weighs_nothing_and_is_named(scheme: str) -> None
 @pytest.mark.parametrize("scheme", ["median_frequency", "enet", "effective_number"])
 @pytest.mark.parametrize("pixels", [[[0, 0]], [[1, 0]], [[10**12, 1]]])
 def test_extreme_counts_stay_finite(scheme: str, pixels: list[list[int]]) -> None:
-    found = class_weights(scheme, LabelCounts(np.array(pixels), np.array([0])), ("a", "b"))
+    found = class_weights(scheme, LabelCounts(np.array(pixels), np.array([0]), np.array([[1, 1]])), ("a", "b"))
     assert np.isfinite(found.weights).all()
     assert [weight > 0 for weight in found.weights] == [count > 0 for count in pixels[0]]
 
 
 def test_equal_classes_weigh_the_same() -> None:
-    counts = LabelCounts(np.array([[5, 5], [7, 7]]), np.array([3, 0]))
+    counts = LabelCounts(np.array([[5, 5], [7, 7]]), np.array([3, 0]), np.array([[1, 13], [1, 14]]))
     np.testing.assert_allclose(median_frequency(counts), [1, 1])
     np.testing.assert_allclose(effective_number(counts), [1, 1])
 

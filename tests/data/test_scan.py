@@ -51,6 +51,7 @@ def test_counts_the_pixels_of_every_class_in_every_label(folder: Path) -> None:
     np.testing.assert_array_equal(counts.pixels[:2], [[19, 0, 0], [0, 19, 0]])
     np.testing.assert_array_equal(counts.ignored, [1] * 14)
     np.testing.assert_array_equal(counts.totals, [133, 133, 0])
+    np.testing.assert_array_equal(counts.sizes, [[4, 5]] * 14)
 
 
 def test_reports_progress(folder: Path) -> None:

@@ -439,6 +439,7 @@ class TestSizes:
         told = capsys.readouterr().err
         assert message in told
         assert "set new_height and new_width" in told
+        assert not (tmp_path / "run").exists(), "told before anything is made"
 
     def test_that_the_net_does_not_allow_are_named(self, project: Any, tmp_path: Path, capsys: Any) -> None:
         self.shrink(project, (17, 11))
