@@ -52,7 +52,7 @@ def _numbers(message: Message, fields: list[Field]) -> Array:
 
 def _shape(message: Message, fields: list[Field]) -> tuple[int, ...]:
     """The shape; four single sizes count before it, as in Caffe."""
-    single = {field.number: field.integer for field in fields if field.kind == VARINT and field.number in _DIMENSIONS}
+    single = {field.number: field.int32 for field in fields if field.kind == VARINT and field.number in _DIMENSIONS}
     if single:
         return tuple(single.get(number, 0) for number in _DIMENSIONS)
     shapes = [message.message(field) for field in fields if (field.number, field.kind) == (_SHAPE, BYTES)]

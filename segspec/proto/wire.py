@@ -43,9 +43,9 @@ class Field(NamedTuple):
     stride: int = 0
 
     @property
-    def integer(self) -> int:
-        """The value of a varint, read as a signed number of 64 bits."""
-        return self.value - 2**64 if self.value >= 2**63 else self.value
+    def int32(self) -> int:
+        """The value of a varint as a signed number of 32 bits; the bits above do not count."""
+        return _signed(self.value, 32)
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,11 @@ class Message:
     def integers(self, field: Field) -> list[int]:
         """The whole numbers of a repeated field: those packed into its bytes, or its own."""
         if field.kind == VARINT:
-            return [field.integer]
+            return [_signed(field.value, 64)]
         at, found = field.start, []
         while at < field.end:
             value, at = self._varint(at, field.end)
-            found.append(value - 2**64 if value >= 2**63 else value)
+            found.append(_signed(value, 64))
         return found
 
     def reals(self, field: Field, dtype: type[np.float32 | np.float64]) -> npt.NDArray[np.generic]:
@@ -148,6 +148,11 @@ class Message:
         if end - at >= _LONGEST_VARINT:
             raise self.error(at, f"a number of at most {_LONGEST_VARINT} bytes")
         raise self.error(end, "the rest of a number")
+
+
+def _signed(value: int, bits: int) -> int:
+    value %= 2**bits
+    return value - 2**bits if value >= 2 ** (bits - 1) else value
 
 
 def open_message(path: Path, fault: type[SegspecError]) -> Message:

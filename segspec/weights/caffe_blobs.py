@@ -8,14 +8,15 @@ shift). The pair of BVLC's BatchNorm and the Scale behind it is one layer here, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from segspec.graph.graph import Graph, GraphLayer
 from segspec.layers.normalization import BN, BatchNorm
+from segspec.net import Tree, gather_params
 from segspec.weights.caffemodel import CaffeLayer
 from segspec.weights.files import Array, Blobs, Found
-from segspec.weights.layout import running_from_averages, running_from_caffe
+from segspec.weights.layout import running_from_averages, running_from_caffe, running_to_caffe, to_caffe
 
 
 def name_blobs(graph: Graph, layers: Sequence[CaffeLayer], place: str) -> Found:
@@ -98,3 +99,20 @@ def _expected(layer: GraphLayer) -> str:
     names = [*layer.params, *layer.state]
     plural = "" if len(names) == 1 else "s"
     return f"{len(names)} blob{plural} ({', '.join(names)})" if names else "no blobs"
+
+
+def number_blobs(graph: Graph, params: Tree, state: Tree) -> Iterator[CaffeLayer]:
+    """The layers of a net with their blobs as Caffe numbers and shapes them: the inverse of `name_blobs`.
+
+    A BatchNorm with scale and shift becomes BVLC's pair, the second layer called `NAME/scale`. The running averages
+    of a BN are left out: caffe-segnet's has none. A shared blob stands in each of its layers, as in Caffe.
+    """
+    for layer in graph.layers:
+        held = gather_params(layer, params, train=False)
+        learned = {blob: to_caffe(layer.params[blob], value) for blob, value in held.items()}
+        if not isinstance(layer.layer, BatchNorm):
+            yield CaffeLayer(layer.name, layer.layer.type, tuple(learned.values()))
+            continue
+        yield CaffeLayer(layer.name, "BatchNorm", running_to_caffe(state[layer.name]))
+        if learned:
+            yield CaffeLayer(f"{layer.name}/scale", "Scale", (learned["scale"], learned["shift"]))

@@ -5,14 +5,18 @@ Both forms are read: `layer`, and `layers` of the files before 2015. Source: BVL
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from segspec.errors import WeightsError
+from segspec.atomic import write_atomically
+from segspec.errors import RunError, WeightsError
+from segspec.proto import encode
 from segspec.proto.blob import Array, read_blob
 from segspec.proto.wire import BYTES, Message, open_message
 
-_LAYER, _LAYERS = 100, 2
+_NET_NAME, _LAYER, _LAYERS = 1, 100, 2
+_MOST_BYTES = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -70,3 +74,34 @@ def _old_layer(message: Message) -> CaffeLayer:
     if within:
         return _layer(within[-1], name=1, type=2, blobs=50)
     return _layer(message, name=4, type=None, blobs=6)
+
+
+def write_caffemodel(path: Path, name: str, layers: Iterable[CaffeLayer]) -> None:
+    """Writes a file that Caffe loads, in float32; it appears whole or not at all.
+
+    Args:
+        path: the file to make.
+        name: of the net.
+        layers: in order, with or without blobs.
+
+    Raises:
+        WeightsError: the net is too large for Caffe, or the file cannot be written.
+    """
+    pieces = encode.text(_NET_NAME, name)
+    for layer in layers:
+        blobs = tuple(piece for blob in layer.blobs for piece in encode.blob(7, blob))
+        pieces += encode.message(_LAYER, (*encode.text(1, layer.name), *encode.text(2, layer.type), *blobs))
+    write_message(path, pieces)
+
+
+def write_message(path: Path, pieces: encode.Pieces) -> None:
+    """Writes the pieces of a message to a file. Raises WeightsError, also where Caffe could not read it."""
+    if sum(map(len, pieces)) > _MOST_BYTES:
+        hint = "keep it as safetensors"
+        raise WeightsError(
+            "Caffe reads binary files below 2 GiB, and this one would be larger", hint=hint, place=str(path)
+        )
+    try:
+        write_atomically(path, b"".join(pieces))
+    except RunError as error:
+        raise WeightsError(error.diagnostics) from None

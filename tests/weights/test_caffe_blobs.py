@@ -16,8 +16,8 @@ from segspec.net import Tree, apply, init
 from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.net import read_net
 from segspec.syntax.tree import read_source
-from segspec.weights.caffe_blobs import name_blobs
-from segspec.weights.caffemodel import CaffeLayer, read_caffemodel
+from segspec.weights.caffe_blobs import name_blobs, number_blobs
+from segspec.weights.caffemodel import CaffeLayer, read_caffemodel, write_caffemodel
 from segspec.weights.fit import Transfer, fit
 
 
@@ -33,6 +33,14 @@ def numbered(*shape: int, first: float = 1.0) -> np.ndarray:
 
 def loaded(graph: Graph, *layers: CaffeLayer, skip: tuple[str, ...] = ()) -> tuple[Tree, Tree, Transfer]:
     return fit(graph, *init(graph, 0), name_blobs(graph, layers, "w.caffemodel"), skip=skip)
+
+
+def drawn(graph: Graph) -> tuple[Tree, Tree]:
+    """Random parameters, and statistics above 1."""
+    rng = np.random.default_rng(1)
+    params, state = init(graph, 0)
+    params = jax.tree.map(lambda leaf: jax.numpy.asarray(rng.normal(size=leaf.shape), "float32"), params)
+    return params, jax.tree.map(lambda leaf: jax.numpy.asarray(rng.uniform(1, 2, leaf.shape), "float32"), state)
 
 
 CONV = graph_of("Convolution: {name: a, num_output: 4, kernel_size: [2, 3]}")
@@ -176,3 +184,72 @@ def test_a_net_that_caffe_trained_gives_its_scores(name: str, shared: Path) -> N
     last = next(key for key in golden if key.endswith(f"/{graph.prediction}"))
     expected = golden[last].transpose(0, 2, 3, 1)
     np.testing.assert_allclose(scores[graph.prediction], expected, atol=2e-4 * np.abs(expected).max())
+
+
+def test_a_net_written_for_caffe_comes_back(tmp_path: Path) -> None:
+    shared = "num_output: 3, kernel_size: 3, pad: same, param: [{name: w}, {name: v}]"
+    graph = graph_of(
+        f"Convolution: {{name: a, {shared}}}",
+        f"Convolution: {{name: b, {shared}}}",
+        "BatchNorm: {name: n}",
+        "BN: {name: segnet}",
+        "BatchNorm: {name: plain, scale_bias: false}",
+        "PReLU: {name: p, channel_shared: true}",
+        "Deconvolution: {name: d, num_output: 6, kernel_size: 2, group: 3}",
+        "InnerProduct: {name: i, num_output: 2}",
+    )
+    params, state = drawn(graph)
+    path = tmp_path / "net.caffemodel"
+    write_caffemodel(path, "net", number_blobs(graph, params, state))
+    layers = read_caffemodel(path)
+    assert [(layer.name, layer.type, len(layer.blobs)) for layer in layers] == [
+        ("a", "Convolution", 2),
+        ("b", "Convolution", 2),
+        ("n", "BatchNorm", 3),
+        ("n/scale", "Scale", 2),
+        ("segnet", "BN", 2),
+        ("plain", "BatchNorm", 3),
+        ("p", "PReLU", 1),
+        ("d", "Deconvolution", 2),
+        ("i", "InnerProduct", 2),
+    ]
+    again, after, transfer = fit(graph, *init(graph, 0), name_blobs(graph, layers, "net"))
+    assert transfer.initial == ("segnet.mean", "segnet.variance", "segnet.factor") and not transfer.unused
+    jax.tree.map(np.testing.assert_array_equal, again, params)
+    del state["segnet"], after["segnet"]
+    jax.tree.map(lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-6), after, state)
+
+
+def test_opencv_computes_the_same_with_what_is_written(tmp_path: Path) -> None:
+    import cv2
+
+    if not hasattr(cv2.dnn, "readNetFromCaffe"):
+        pytest.skip("OpenCV 5 has no reader of Caffe's files")
+    graph = graph_of(
+        "Convolution: {name: a, num_output: 6, kernel_size: [3, 5], pad: [1, 2], group: 3}",
+        "BatchNorm: {name: n}",
+        "PReLU: {name: p}",
+        "Deconvolution: {name: d, num_output: 4, kernel_size: 4, stride: 2, pad: 1}",
+        "InnerProduct: {name: i, num_output: 5}",
+    )
+    params, state = drawn(graph)
+    write_caffemodel(tmp_path / "net.caffemodel", "net", number_blobs(graph, params, state))
+    (tmp_path / "net.prototxt").write_text(CAFFE_NET)
+    net = cv2.dnn.readNetFromCaffe(str(tmp_path / "net.prototxt"), str(tmp_path / "net.caffemodel"))
+    images = np.asarray(jax.random.normal(jax.random.key(2), (1, 6, 5, 3)))
+    net.setInput(images.transpose(0, 3, 1, 2))
+    ours = apply(graph, params, state, {"data": images}, statistics="running", want=("i",)).blobs["i"]
+    np.testing.assert_allclose(net.forward("i"), ours, rtol=1e-4, atol=1e-4)
+
+
+CAFFE_NET = """
+input: "data" input_shape { dim: 1 dim: 3 dim: 6 dim: 5 }
+layer { name: "a" type: "Convolution" bottom: "data" top: "a"
+  convolution_param { num_output: 6 kernel_h: 3 kernel_w: 5 pad_h: 1 pad_w: 2 group: 3 } }
+layer { name: "n" type: "BatchNorm" bottom: "a" top: "n" batch_norm_param { eps: 1e-5 } }
+layer { name: "n/scale" type: "Scale" bottom: "n" top: "n/scale" scale_param { bias_term: true } }
+layer { name: "p" type: "PReLU" bottom: "n/scale" top: "p" }
+layer { name: "d" type: "Deconvolution" bottom: "p" top: "d"
+  convolution_param { num_output: 4 kernel_size: 4 stride: 2 pad: 1 } }
+layer { name: "i" type: "InnerProduct" bottom: "d" top: "i" inner_product_param { num_output: 5 } }
+"""
