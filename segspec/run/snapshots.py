@@ -1,32 +1,44 @@
 """Snapshots of a training: complete or absent, checked when read, the newest few and the best kept.
 
-A snapshot is a folder named after its iteration. It holds one safetensors file for each tree, `meta.json`, and
-`manifest.json` with the SHA-256 of the others. All are written and flushed to the disk under a temporary name, then the
-folder is renamed: a trainer that is killed, or a machine that loses power, leaves the earlier snapshots as they were.
+A snapshot is a folder named after its iteration. It holds one safetensors file for each tree, `meta.json`,
+`metrics.json` where it was tested only after it was written, and `manifest.json` with the SHA-256 of the others. All are
+written and flushed to the disk under a temporary name, then the folder is renamed: a trainer that is killed, or a
+machine that loses power, leaves the earlier snapshots as they were.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from segspec.errors import Diagnostic, RunError
 from segspec.run import arrays
+from segspec.run.checked import (
+    MANIFEST,
+    WRITING,
+    DamagedError,
+    add_file,
+    flush_to_disk,
+    is_intact,
+    read_checked,
+    read_sums,
+    write_file,
+    write_manifest,
+)
 from segspec.run.folder import RunFolder, snapshot_iterations
 from segspec.run.log import finite_or_null
 
 Trees = Mapping[str, Any]
 """Trees of arrays by name: `params`, `state`, `optimizer`."""
 
-_META, _MANIFEST, _ARRAYS = "meta.json", "manifest.json", ".safetensors"
-_WRITING, _REMOVING = ".writing-", ".removing-"
+_META, _METRICS, _ARRAYS = "meta.json", "metrics.json", ".safetensors"
+_REMOVING = ".removing-"
 
 
 class Snapshot(NamedTuple):
@@ -47,14 +59,11 @@ class Snapshot(NamedTuple):
     damaged: tuple[Diagnostic, ...] = ()
 
 
-class _Damaged(Exception):
-    """A snapshot is not what was written; the message says where it differs."""
-
-
 def save_snapshot(run: RunFolder, iteration: int, trees: Trees, meta: Mapping[str, Any], *, keep: int) -> Path:
     """Writes a snapshot, then removes old ones.
 
-    An intact snapshot of the same iteration is left as it is: the same iteration of the same run is the same state.
+    An intact snapshot of the same iteration keeps its arrays: the same iteration of the same run is the same state.
+    What a test has found since is added to it.
 
     Args:
         run: a run folder whose lock is held.
@@ -73,8 +82,10 @@ def save_snapshot(run: RunFolder, iteration: int, trees: Trees, meta: Mapping[st
     flat = {name: arrays.flatten(tree) for name, tree in trees.items()}
     _refuse_non_finite(iteration, flat)
     try:
-        if not _is_intact(target):
+        if not is_intact(target):
             _write_snapshot(run, target, flat, _meta_text(iteration, meta))
+        elif metrics := _finite(meta):
+            _add_metrics(target, metrics)
     except OSError as error:
         message = f"cannot write the snapshot of iteration {iteration}: {error.strerror or error}"
         raise RunError(message, hint="earlier snapshots are as they were", place=str(run.snapshots)) from error
@@ -97,7 +108,7 @@ def load_newest(run: RunFolder, like: Trees) -> Snapshot:
     for path in reversed(list_snapshots(run)):
         try:
             return _read_snapshot(path, like)._replace(damaged=tuple(damaged))
-        except _Damaged as fault:
+        except DamagedError as fault:
             damaged.append(Diagnostic(f"damaged snapshot passed over: {fault}", place=str(path), severity="warning"))
     if damaged:
         faults = [Diagnostic(each.message, place=each.place) for each in damaged]
@@ -113,7 +124,7 @@ def load_snapshot(path: Path, like: Trees) -> Snapshot:
     """
     try:
         return _read_snapshot(path, like)
-    except _Damaged as fault:
+    except DamagedError as fault:
         raise RunError(f"damaged snapshot: {fault}", place=str(path)) from None
 
 
@@ -126,8 +137,8 @@ def read_arrays(path: Path) -> dict[str, arrays.Flat]:
     try:
         sums = _read_sums(path)
         files = [name for name in sums if name.endswith(_ARRAYS)]
-        return {name.removesuffix(_ARRAYS): arrays.decode(_read_checked(path, name, sums)) for name in files}
-    except _Damaged as fault:
+        return {name.removesuffix(_ARRAYS): arrays.decode(read_checked(path, name, sums)) for name in files}
+    except DamagedError as fault:
         raise RunError(f"damaged snapshot: {fault}", place=str(path)) from None
 
 
@@ -144,9 +155,11 @@ def best_snapshot(run: RunFolder) -> Path | None:
 
 def remove_unfinished(run: RunFolder) -> None:
     """Removes what a killed trainer left half written or half removed. The lock of the run must be held."""
-    for start in (_WRITING, _REMOVING):
+    for start in (WRITING, _REMOVING):
         for path in run.snapshots.glob(f"{start}*"):
             shutil.rmtree(path, ignore_errors=True)
+    for path in run.snapshots.glob(f"*/{WRITING}*"):
+        path.unlink(missing_ok=True)
 
 
 def snapshot_bytes(trees: Trees) -> int:
@@ -155,19 +168,20 @@ def snapshot_bytes(trees: Trees) -> int:
 
 
 def _write_snapshot(run: RunFolder, target: Path, flat: Mapping[str, arrays.Flat], meta: bytes) -> None:
-    temporary = target.with_name(_WRITING + target.name)
+    temporary = target.with_name(WRITING + target.name)
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         _make_folder(run)
         os.mkdir(temporary)
-        sums = {f"{name}{_ARRAYS}": _write(temporary / f"{name}{_ARRAYS}", arrays.encode(flat[name])) for name in flat}
-        sums[_META] = _write(temporary / _META, [meta])
-        _write(temporary / _MANIFEST, [json.dumps({"sha256": sums}, indent=1).encode()])
-        _flush_to_disk(temporary)
+        files = {f"{name}{_ARRAYS}": arrays.encode(flat[name]) for name in flat}
+        sums = {name: write_file(temporary / name, chunks) for name, chunks in files.items()}
+        sums[_META] = write_file(temporary / _META, [meta])
+        write_manifest(temporary, sums)
+        flush_to_disk(temporary)
         if target.exists():
             os.rename(target, target.with_name(_REMOVING + target.name))
         os.rename(temporary, target)
-        _flush_to_disk(run.snapshots)
+        flush_to_disk(run.snapshots)
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -180,33 +194,31 @@ def _make_folder(run: RunFolder) -> None:
     os.mkdir(run.snapshots)
     for path in (run.spec, run.solver, run.path, run.path.absolute().parent):
         if path.exists():
-            _flush_to_disk(path)
-
-
-def _write(path: Path, chunks: Iterable[bytes | memoryview]) -> str:
-    """Writes a file through to the disk; returns the SHA-256 of what it holds."""
-    digest = hashlib.sha256()
-    with open(path, "xb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-            digest.update(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-    return digest.hexdigest()
-
-
-def _flush_to_disk(path: Path) -> None:
-    """Has the disk know a file, or the names in a folder."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            flush_to_disk(path)
 
 
 def _meta_text(iteration: int, meta: Mapping[str, Any]) -> bytes:
-    metrics = {name: finite_or_null(value) for name, value in meta.get("metrics", {}).items()}
-    return json.dumps({**meta, "iteration": iteration, "metrics": metrics}, indent=1, allow_nan=False).encode()
+    return json.dumps({**meta, "iteration": iteration, "metrics": _finite(meta)}, indent=1, allow_nan=False).encode()
+
+
+def _finite(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics, null where they are not finite."""
+    return {name: finite_or_null(value) for name, value in meta.get("metrics", {}).items()}
+
+
+def _add_metrics(target: Path, metrics: Mapping[str, Any]) -> None:
+    """Adds metrics to a snapshot that was written without any."""
+    if not _read_metrics(target, _read_sums(target)):
+        add_file(target, _METRICS, json.dumps(metrics, indent=1, allow_nan=False).encode())
+
+
+def _read_metrics(path: Path, sums: Mapping[str, str]) -> dict[str, Any]:
+    """What tests have found; empty where there was none."""
+    if _METRICS in sums:
+        found: dict[str, Any] = json.loads(read_checked(path, _METRICS, sums))
+    else:
+        found = json.loads(read_checked(path, _META, sums))["metrics"]
+    return found
 
 
 def _refuse_non_finite(iteration: int, flat: Mapping[str, arrays.Flat]) -> None:
@@ -220,10 +232,11 @@ def _refuse_non_finite(iteration: int, flat: Mapping[str, arrays.Flat]) -> None:
 
 def _read_snapshot(path: Path, like: Trees) -> Snapshot:
     sums = _read_sums(path)
-    meta: dict[str, Any] = json.loads(_read_checked(path, _META, sums))
+    meta: dict[str, Any] = json.loads(read_checked(path, _META, sums))
+    meta["metrics"] = _read_metrics(path, sums)
     trees = {}
     for name, tree in like.items():
-        flat = arrays.decode(_read_checked(path, f"{name}{_ARRAYS}", sums))
+        flat = arrays.decode(read_checked(path, f"{name}{_ARRAYS}", sums))
         try:
             trees[name] = arrays.unflatten(flat, tree)
         except arrays.MisfitError as misfit:
@@ -233,45 +246,18 @@ def _read_snapshot(path: Path, like: Trees) -> Snapshot:
 
 
 def _read_sums(path: Path) -> dict[str, str]:
-    """The checksums by file name."""
-    try:
-        sums = json.loads((path / _MANIFEST).read_bytes())["sha256"]
-    except OSError as error:
-        raise _Damaged(f"{_MANIFEST}: {error.strerror}") from None
-    except (ValueError, LookupError, TypeError):
-        raise _Damaged(f"{_MANIFEST} cannot be read") from None
-    if not isinstance(sums, dict) or _META not in sums:
-        raise _Damaged(f"{_MANIFEST} cannot be read")
+    """The checksums of a snapshot's files by name."""
+    sums = read_sums(path)
+    if _META not in sums:
+        raise DamagedError(f"{MANIFEST} cannot be read")
     return sums
-
-
-def _read_checked(path: Path, name: str, sums: Mapping[str, str]) -> bytes:
-    """The content of a file whose checksum is right."""
-    try:
-        content = (path / name).read_bytes()
-    except OSError as error:
-        raise _Damaged(f"{name}: {error.strerror}") from None
-    if hashlib.sha256(content).hexdigest() != sums.get(name):
-        raise _Damaged(f"{name} is not what was written (its SHA-256 differs)")
-    return content
-
-
-def _is_intact(path: Path) -> bool:
-    """Whether a folder is a snapshot with every file as it was written."""
-    try:
-        sums = _read_sums(path)
-        for name in sums:
-            _read_checked(path, name, sums)
-    except _Damaged:
-        return False
-    return True
 
 
 def _merit(path: Path) -> tuple[int, float] | None:
     """How good a snapshot is: a mean IoU outranks every loss. None where it cannot be told."""
     try:
-        metrics = json.loads(_read_checked(path, _META, _read_sums(path)))["metrics"]
-    except _Damaged:
+        metrics = _read_metrics(path, _read_sums(path))
+    except DamagedError:
         return None
     for rank, name, sign in ((1, "miou", 1), (0, "loss", -1)):
         value = metrics.get(name)

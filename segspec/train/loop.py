@@ -92,8 +92,12 @@ class Training:
         if first == 0 and solver.snapshot:
             self.save(0, state, None)
         due = self._is_test_due(first) if first else bool(solver.test_interval) and solver.test_initialization
-        if due and not any("miou" in record and record["iteration"] == first for record in read_log(self.folder.log)):
-            self._test(state, first)
+        if not due or any("miou" in record and record["iteration"] == first for record in read_log(self.folder.log)):
+            return
+        score = self._test(state)
+        if score is not None and first:
+            self.save(first, state, score)
+        self._tell(score, first)
 
     def _is_test_due(self, done: int) -> bool:
         solver = self.plan.solver
@@ -129,7 +133,8 @@ class Training:
         """What is due after an iteration: a test, a snapshot. Returns whether to stop."""
         solver = self.plan.solver
         last = done == solver.max_iter
-        score = self._test(state, done) if self._is_test_due(done) else None
+        score = self._test(state) if self._is_test_due(done) else None
+        self._tell(score, done)
         stopping = self._is_stopping()
         regular = bool(solver.snapshot) and done % solver.snapshot == 0
         if regular or stopping or self.wishes.snapshot or (last and solver.snapshot_after_train):
@@ -142,17 +147,17 @@ class Training:
     def _is_stopping(self) -> bool:
         return bool(self.wishes.stop)
 
-    def _test(self, state: TrainState, done: int) -> Score | None:
+    def _test(self, state: TrainState) -> Score | None:
         """A test pass; None where there is nothing to test on, or a signal cut it short."""
-        if self.validate is None:
-            return None
-        score = self.validate(state.params, state.state, self._is_stopping)
+        return None if self.validate is None else self.validate(state.params, state.state, self._is_stopping)
+
+    def _tell(self, score: Score | None, done: int) -> None:
+        """Shows and logs the outcome of a test, if there was one."""
         if score is None:
-            return None
+            return
         record = {"iteration": done, "loss": score.loss, "miou": score.miou, "accuracy": score.accuracy}
         self.progress.test(record)
         self._keep(record)
-        return score
 
     def _keep(self, record: Record) -> None:
         """Logs a record, and draws the curves anew when the last picture is old."""

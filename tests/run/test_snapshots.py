@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from segspec.errors import RunError
-from segspec.run import snapshots
+from segspec.run import checked
 from segspec.run.folder import RunFolder
 from segspec.run.snapshots import (
     best_snapshot,
@@ -189,6 +189,40 @@ def test_an_intact_snapshot_of_the_same_iteration_stays(run: RunFolder) -> None:
     assert content(run.snapshots / "000000003") == before
 
 
+def test_what_a_later_test_finds_is_added_once(run: RunFolder) -> None:
+    path = save(run, 3)
+    arrays = {name: data for name, data in content(path).items() if name != "manifest.json"}
+    save(run, 3, miou=0.5, loss=math.nan)
+    save(run, 3, miou=0.9)
+    assert load_newest(run, LIKE).meta["metrics"] == {"miou": 0.5, "loss": None}
+    assert {name: data for name, data in content(path).items() if name in arrays} == arrays
+    save(run, 7, miou=0.2)
+    assert best_snapshot(run) == path
+    flip(path / "metrics.json")
+    assert load_newest(run, LIKE).iteration == 7 and best_snapshot(run) == run.snapshots / "000000007"
+
+
+def test_a_trainer_killed_while_metrics_are_added_loses_no_snapshot(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for at in range(1, 100):
+        path = save(run, 3)
+        with fault(monkeypatch, at, Killed()) as calls:
+            try:
+                save(run, 3, miou=0.5)
+            except Killed:
+                assert load_newest(run, LIKE).meta["metrics"] in ({}, {"miou": 0.5})
+        remove_unfinished(run)
+        assert not list(run.snapshots.rglob(".*"))
+        save(run, 3, miou=0.5)
+        assert load_newest(run, LIKE).meta["metrics"] == {"miou": 0.5}
+        assert load_newest(run, LIKE).damaged == ()
+        if len(calls) < at:
+            break
+        shutil.rmtree(path)
+    assert at > 5 and calls.count("rename") == 2
+
+
 def test_a_damaged_snapshot_of_the_same_iteration_is_replaced(run: RunFolder) -> None:
     truncate(save(run, 3) / "params.safetensors")
     save(run, 3)
@@ -220,7 +254,7 @@ def fault(monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException) -> Ite
     with monkeypatch.context() as patch:
         for name in ("mkdir", "rename", "fsync"):
             patch.setattr(os, name, failing(name, getattr(os, name)))
-        patch.setattr(snapshots, "open", failing("open", open_counted), raising=False)
+        patch.setattr(checked, "open", failing("open", open_counted), raising=False)
         yield calls
 
 

@@ -79,6 +79,16 @@ def snapshots(run: Path) -> list[int]:
     return sorted(int(path.name) for path in (run / "snapshots").iterdir())
 
 
+def metrics(run: Path, iteration: int) -> dict[str, float]:
+    """What is kept of a test with the snapshot of an iteration."""
+    folder = run / "snapshots" / f"{iteration:09d}"
+    added = folder / "metrics.json"
+    kept = (
+        json.loads(added.read_text()) if added.exists() else json.loads((folder / "meta.json").read_text())["metrics"]
+    )
+    return dict(kept)
+
+
 def digest(run: Path, iteration: int = 6) -> str:
     """Of every array of a snapshot: parameters, running averages and the optimizer's."""
     trees = read_arrays(run / "snapshots" / f"{iteration:09d}")
@@ -221,6 +231,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(
     assert resume(run, "--workers", "1") == 0
     assert losses(run) == losses(whole)
     assert scores(run) == scores(whole), "the test that the signal cut short is made up for"
+    assert metrics(run, 3)["miou"] == scores(whole)[1][2], "and kept with the snapshot it is of"
     assert digest(run) == digest(whole)
 
 
