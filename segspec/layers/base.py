@@ -77,6 +77,11 @@ class Filler(BaseModel):
     variance_norm: Literal["FAN_IN", "FAN_OUT", "AVERAGE"] = Field(
         "FAN_IN", description="What n counts in msra and xavier."
     )
+    diagonal: bool = Field(
+        False,
+        description="Whether a bilinear filler enlarges each channel by itself, with zeros from one channel to another; "
+        "else every output adds up all channels.",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -164,6 +169,7 @@ class Layer(BaseModel):
     * `caffe_defaults`: defaults that a prototxt means where they differ from the YAML ones.
     * `references`: fields that name other layers, each read as further bottoms; the value says which output of the
       named layer is meant.
+    * `in_caffe`: whether Caffe or a fork of it has the type.
     * `short`: what an unnamed layer is called, with a number behind; by default the type in lower case.
     * `top_names`: what outputs after the first are called, behind the layer's name (`pool1/mask`).
     """
@@ -177,6 +183,7 @@ class Layer(BaseModel):
     message: ClassVar[str] = ""
     caffe_defaults: ClassVar[Mapping[str, Any]] = {}
     references: ClassVar[Mapping[str, int]] = {}
+    in_caffe: ClassVar[bool] = True
     short: ClassVar[str] = ""
     top_names: ClassVar[tuple[str, ...]] = ()
     example: ClassVar[str] = ""

@@ -35,6 +35,8 @@ class FillerFields(Protocol):
     def sparse(self) -> int: ...
     @property
     def variance_norm(self) -> str: ...
+    @property
+    def diagonal(self) -> bool: ...
 
 
 def fill(filler: FillerFields, rng: np.random.Generator, shape: tuple[int, ...], layout: Layout) -> Values:
@@ -60,7 +62,7 @@ def fill(filler: FillerFields, rng: np.random.Generator, shape: tuple[int, ...],
             bound = math.sqrt(3 / _fan(filler, shape, layout))
             return _uniform(rng, shape, -bound, bound)
         case "bilinear":
-            return _bilinear(shape)
+            return _bilinear(shape, filler.diagonal)
         case "positive_unitball":
             values = _uniform(rng, shape, 0.0, 1.0)
             inputs = range(1, len(shape)) if layout == "plain" else range(len(shape) - 1)
@@ -108,16 +110,16 @@ def _gaussian(filler: FillerFields, rng: np.random.Generator, shape: tuple[int, 
     return np.asarray(values * kept)
 
 
-def _bilinear(shape: tuple[int, ...]) -> Values:
-    """The interpolation kernel in every channel pair: the outer product of 1 - |i/f - c| along both sides.
+def _bilinear(shape: tuple[int, ...], diagonal: bool) -> Values:
+    """The interpolation kernel in every channel pair, or from each channel to its own only.
 
-    f = ceil(k / 2) and c = (k - 1) / (2 f), k being the length of the side. Source: BVLC Caffe, filler.hpp, which knows
-    square kernels only.
+    It is the outer product of 1 - |i/f - c| along both sides, f = ceil(k / 2) and c = (k - 1) / (2 f), k being the
+    length of the side. Source: BVLC Caffe, filler.hpp, which knows square kernels and every pair of channels only.
     """
 
     def along(length: int) -> np.ndarray:
         factor = math.ceil(length / 2)
         return 1 - np.abs(np.arange(length) / factor - (length - 1) / (2 * factor))
 
-    rows, columns = along(shape[0]), along(shape[1])
-    return np.broadcast_to(np.outer(rows, columns)[:, :, None, None], shape).astype(np.float32)
+    pairs = np.eye(*shape[2:]) if diagonal else np.ones(shape[2:])
+    return np.asarray(np.outer(along(shape[0]), along(shape[1]))[:, :, None, None] * pairs, np.float32)

@@ -104,6 +104,14 @@ def test_bilinear_is_a_tent_in_every_channel_pair(kernel: int, expected: list[fl
         np.testing.assert_allclose(pair, np.outer(expected, expected), rtol=1e-6)
 
 
+def test_diagonal_bilinear_keeps_channels_apart() -> None:
+    tent = filled((4, 4, 1, 1), type="bilinear")[:, :, 0, 0]
+    values = filled((4, 4, 2, 3), type="bilinear", diagonal=True)
+    for source in range(2):
+        for target in range(3):
+            np.testing.assert_array_equal(values[:, :, source, target], tent * (source == target))
+
+
 def test_bilinear_knows_sides_of_different_length() -> None:
     values = filled((2, 4, 1, 1), type="bilinear")[:, :, 0, 0]
     np.testing.assert_allclose(values, np.outer([0.5, 0.5], [0.25, 0.75, 0.75, 0.25]))
