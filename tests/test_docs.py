@@ -22,7 +22,7 @@ from segspec.spec.flatten import flat_text
 from segspec.spec.net import read_net
 from segspec.spec.solver import Solver
 from segspec.spec.solver_file import read_solver
-from segspec.syntax.macros import MAX_LAYERS
+from segspec.syntax.budget import MAX_LAYERS
 from segspec.syntax.tree import Problems
 from segspec.syntax.yaml import parse_yaml
 

@@ -19,7 +19,8 @@ from segspec.spec.net import KEYS, PHASES
 from segspec.spec.netspec import InputSize
 from segspec.spec.solver import NEEDS, Solver
 from segspec.spec.wire import BlobRule
-from segspec.syntax.macros import BRANCHES, MAX_LAYERS
+from segspec.syntax.blocks import BRANCHES
+from segspec.syntax.budget import MAX_LAYERS
 
 Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

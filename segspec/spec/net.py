@@ -17,7 +17,8 @@ from segspec.spec.override import apply_overrides
 from segspec.spec.wire import LayerSpec, wire
 from segspec.syntax.blocks import Block, check_name, read_blocks
 from segspec.syntax.budget import Budget
-from segspec.syntax.macros import expand, resolve
+from segspec.syntax.macros import expand
+from segspec.syntax.substitution import resolve
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe, read_source
 from segspec.syntax.yaml import parse_yaml
 
@@ -66,7 +67,7 @@ def read_net(source: Source, beside: Path, overrides: Items[str] = ()) -> NetSpe
     if layers_node is None:
         problems.add("the spec has no 'layers:'", root.span)
     items = expand(layers_node, blocks, params, problems, budget) if layers_node is not None else ()
-    layers = wire(items, classes, problems)
+    layers = wire(items, classes, problems, blocks)
     spec = NetSpec(
         _name(root, source, problems),
         source,

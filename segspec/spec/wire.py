@@ -7,6 +7,7 @@ feature and the label, and leave the last feature as it is.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import NamedTuple
 
 from segspec.errors import Span, did_you_mean
@@ -16,7 +17,7 @@ from segspec.schema.read import field_names, read_model
 from segspec.spec.classes import ClassTable
 from segspec.spec.layer_spec import BlobRule, CommonFields, LayerSpec
 from segspec.syntax.blocks import layer_name
-from segspec.syntax.macros import Branches, Item, Scope, Use
+from segspec.syntax.items import Branches, Item, Scope, Use
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence
 
 __all__ = ["COMMON", "INPUTS", "BlobRule", "LayerSpec", "counted", "short_name", "wire"]
@@ -25,9 +26,18 @@ INPUTS = ("data", "label")
 COMMON = ("name", "bottom", "top", "param", "loss_weight")
 
 
-def wire(items: tuple[Item, ...], classes: ClassTable | None, problems: Problems) -> tuple[LayerSpec, ...]:
-    """The flat layers of a net; mistakes go to `problems`, and a layer with mistakes is left out."""
-    wiring = _Wiring(classes, problems)
+def wire(
+    items: tuple[Item, ...], classes: ClassTable | None, problems: Problems, blocks: Collection[str] = ()
+) -> tuple[LayerSpec, ...]:
+    """The flat layers of a net; mistakes go to `problems`, and a layer with mistakes is left out.
+
+    Args:
+        items: what the macros expanded to.
+        classes: the class table.
+        problems: where mistakes go.
+        blocks: names of the blocks that could have been meant instead of a layer type.
+    """
+    wiring = _Wiring(classes, problems, blocks)
     wiring.walk(items, (), "data")
     return tuple(wiring.layers)
 
@@ -61,9 +71,10 @@ class _Read(NamedTuple):
 
 
 class _Wiring:
-    def __init__(self, classes: ClassTable | None, problems: Problems):
+    def __init__(self, classes: ClassTable | None, problems: Problems, blocks: Collection[str]):
         self.classes = classes
         self.problems = problems
+        self.blocks = blocks
         self.layers: list[LayerSpec] = []
         self.outputs = {name: _Outputs((name,), 0, None) for name in INPUTS}
         self.reads: dict[int, _Read] = {}  # by the identity of a Use, which repeated layers share
@@ -119,9 +130,9 @@ class _Wiring:
     def _refuse_type(self, use: Use) -> None:
         kind = use.type.text
         if by_type(kind) is None:
-            self.problems.add(
-                f"unknown layer type '{kind}'", use.type.span, did_you_mean(kind, [known.type for known in LAYERS])
-            )
+            known = [*self.blocks, *(known.type for known in LAYERS)]
+            what = "layer type or block" if self.blocks else "layer type"
+            self.problems.add(f"unknown {what} '{kind}'", use.type.span, did_you_mean(kind, known))
         elif kind == "Input":
             hint = "write 'input: {height: 360, width: 480}' at the top of the spec"
             self.problems.add("'Input' is no layer of a spec, where 'data' and 'label' are fed", use.type.span, hint)

@@ -1,9 +1,9 @@
 """`$names` in scalars: substitution, integer arithmetic and comparison. Nothing else is an expression.
 
-expression := sum [("==" | "!=" | "<=" | ">=" | "<" | ">") sum]
+expression := "not" expression | sum [("==" | "!=" | "<=" | ">=" | "<" | ">") sum]
 sum        := product (("+" | "-") product)*
 product    := factor (("*" | "/" | "%") factor)*
-factor     := integer | $name | "(" sum ")" | "-" factor | "not" factor
+factor     := integer | $name | "(" expression ")" | "-" factor
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _COMPARE: dict[str, Callable[[int, int], bool]] = {
 }
 _LIMIT = 10**18
 _LONGEST = 10_000
+_MOST_TOKENS = 200
 
 
 class ArithmeticMistake(ValueError):
@@ -111,14 +112,21 @@ class _Evaluation:
         self.position = 0
 
     def result(self) -> int | bool:
-        left = self._sum()
-        sign = self._next()
-        if sign in _COMPARE:
-            left = _COMPARE[str(sign)](left, self._sum())
-            sign = self._next()
-        if sign is not None:
+        value = self._expression()
+        if (sign := self._next()) is not None:
             raise ArithmeticMistake(f"'{sign}' was not expected here")
-        return left
+        return value
+
+    def _expression(self) -> int | bool:
+        if self.position > _MOST_TOKENS:
+            raise ArithmeticMistake("the expression is too long")
+        if self._peek() == "not":
+            self._next()
+            return not self._expression()
+        left = self._sum()
+        if self._peek() not in _COMPARE:
+            return left
+        return _COMPARE[str(self._next())](left, self._sum())
 
     def _peek(self) -> int | str | None:
         return self.tokens[self.position] if self.position < len(self.tokens) else None
@@ -145,14 +153,12 @@ class _Evaluation:
         token = self._next()
         if isinstance(token, int):
             return token
-        if self.position > 200:
+        if self.position > _MOST_TOKENS:
             raise ArithmeticMistake("the expression is too long")
         if token == "-":
             return -self._factor()
-        if token == "not":
-            return not self._factor()
         if token == "(":
-            value = self._sum()
+            value = self._expression()
             if self._next() != ")":
                 raise ArithmeticMistake("a closing parenthesis is missing")
             return value

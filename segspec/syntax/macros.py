@@ -13,42 +13,12 @@ from collections.abc import Mapping as Map
 from dataclasses import dataclass, field, replace
 
 from segspec.errors import Diagnostic, Span, SpecError, did_you_mean
-from segspec.syntax.arithmetic import NAME, ArithmeticMistake, UnknownName, substitute
-from segspec.syntax.blocks import BRANCHES, KINDS, USE_FIELDS, Block, check_name, layer_name, read_blocks
-from segspec.syntax.budget import BLOCK_VALUES, MAX_DEPTH, MAX_LAYERS, MAX_NESTING, Budget
-from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, Value, describe, extent, through
-
-__all__ = ["BRANCHES", "MAX_LAYERS", "Branches", "Item", "Scope", "Use", "expand", "read_blocks", "resolve"]
-
-
-@dataclass(frozen=True)
-class Use:
-    """One layer: its type and its fields with every `$name` replaced."""
-
-    type: Scalar
-    fields: Mapping
-
-
-@dataclass(frozen=True)
-class Scope:
-    """A block that was given a name; names inside are reached as `name/inner`."""
-
-    name: str
-    span: Span
-    body: tuple[Item, ...]
-
-
-@dataclass(frozen=True)
-class Branches:
-    """Parallel branches from one input, joined by `sum` or `concat`; an empty branch is the input itself."""
-
-    kind: str
-    name: Scalar | None
-    span: Span
-    branches: tuple[tuple[Item, ...], ...]
-
-
-Item = Use | Scope | Branches
+from segspec.syntax.blocks import BRANCHES, KINDS, USE_FIELDS, Block, check_name, layer_name
+from segspec.syntax.budget import BLOCK_VALUES, MAX_DEPTH, MAX_LAYERS, Budget
+from segspec.syntax.items import Branches, Item, Scope, Use
+from segspec.syntax.mistakes import explain_field
+from segspec.syntax.substitution import Substitution
+from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe, through
 
 
 @dataclass(frozen=True)
@@ -60,10 +30,6 @@ class _Env:
     active: tuple[str, ...] = ()
     depth: int = 0
     numbers: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def plain(self) -> dict[str, Value]:
-        return {name: node.value for name, node in self.values.items() if isinstance(node, Scalar)}
 
 
 def expand(
@@ -79,21 +45,19 @@ def expand(
     return tuple(_Expansion(blocks, problems, budget or Budget()).walk(layers, _Env(values)))
 
 
-def resolve(node: Node, values: Map[str, Node], problems: Problems, budget: Budget | None = None) -> Node:
-    """The node with every `$name` replaced. Raises SpecError when it grows beyond the budget."""
-    return _Expansion({}, problems, budget or Budget()).value(node, _Env(values))
-
-
 class _Expansion:
     def __init__(self, blocks: Map[str, Block], problems: Problems, budget: Budget):
         self.blocks = blocks
         self.problems = problems
         self.budget = budget
+        self.substitution = Substitution(problems, budget)
 
     def walk(self, layers: Node, env: _Env) -> Iterator[Item]:
         """The items of one list of layers."""
         if not isinstance(layers, Sequence):
-            self.problems.add(f"layers are a list, one '- Type: {{...}}' each, got {describe(layers)}", layers.span)
+            message = f"layers are a list, one '- Type: {{...}}' each, got {describe(layers)}"
+            joined = isinstance(layers, Scalar) and layers.text[:1] == "-"
+            self.problems.add(message, layers.span, "a blank is missing after the dash" if joined else "")
             return
         for item in layers.items:
             yield from self._item(item, env)
@@ -116,10 +80,15 @@ class _Expansion:
 
     def _use(self, type: Scalar, body: Node, env: _Env) -> Iterator[Item]:
         fields = Mapping((), type.span) if isinstance(body, Scalar) and body.value is None else body
-        if not isinstance(fields, Mapping):
-            self.problems.add(f"'{type.text}' takes its fields as a mapping, got {describe(body)}", body.span)
+        if "(" in type.text:
+            hint = f"write '- {type.text.split('(')[0]}: {{...}}'"
+            self.problems.add("fields stand in braces, not in parentheses", type.span, hint)
             return
-        resolved = self.value(fields, env)
+        if not isinstance(fields, Mapping):
+            message = f"'{type.text}' takes its fields as a mapping, got {describe(body)}"
+            self.problems.add(message, body.span, _explain_fields(type, body))
+            return
+        resolved = self.substitution.value(fields, env.values)
         assert isinstance(resolved, Mapping)
         if not self._flag(resolved, "when", True):
             return
@@ -150,7 +119,8 @@ class _Expansion:
             return default
         if isinstance(node, Scalar) and isinstance(node.value, bool):
             return node.value
-        self.problems.add(f"'{key}' must be true or false, got {describe(node)}", node.span)
+        hint = "compare whole numbers, as in '$i > 2'; there is no 'and' or 'or'"
+        self.problems.add(f"'{key}' must be true or false, got {describe(node)}", node.span, hint)
         return default
 
     def _block(self, block: Block, type: Scalar, fields: Mapping, times: int, env: _Env) -> Iterator[Item]:
@@ -231,7 +201,7 @@ class _Expansion:
             return
         for key, _ in loops:
             check_name(key, "a loop variable", self.problems)
-        columns = [(key, self.value(value, env)) for key, value in loops]
+        columns = [(key, self.substitution.value(value, env.values)) for key, value in loops]
         lengths = {len(value.items) if isinstance(value, Sequence) else -1 for _, value in columns}
         if len(lengths) > 1 or -1 in lengths:
             self.problems.add("the lists of a foreach must have equal lengths", columns[0][0].span)
@@ -262,45 +232,8 @@ class _Expansion:
     def _branch_name(self, node: Node | None, env: _Env) -> Scalar | None:
         if node is None:
             return None
-        named = self.value(node, env)
+        named = self.substitution.value(node, env.values)
         return Scalar(layer_name(named, self.problems), named.span)
-
-    def value(self, node: Node, env: _Env) -> Node:
-        """The node with every `$name` replaced by its value."""
-        self.budget.take_values(1, node.span)
-        match node:
-            case Scalar(value=str(text)) if "$" in text:
-                return self._scalar(node, text, env)
-            case Sequence(items=items, span=span):
-                return Sequence(tuple(self.value(item, env) for item in items), span)
-            case Mapping(entries=entries, span=span):
-                return Mapping(tuple((key, self.value(value, env)) for key, value in entries), span)
-            case _:
-                return node
-
-    def _scalar(self, node: Scalar, text: str, env: _Env) -> Node:
-        whole = NAME.fullmatch(text)
-        if whole and text != "$$" and (bound := env.values.get(whole[1] or whole[2])) is not None:
-            self._pay(bound, node.span)
-            return replace(bound, span=node.span)
-        try:
-            value = substitute(text, env.plain)
-            return replace(node, value=value, scope=_scope_of(text, env))
-        except UnknownName as error:
-            hint = did_you_mean(error.args[0], env.values)
-            self.problems.add(f"nothing defines '${error.args[0]}'", node.span, hint)
-        except ArithmeticMistake as error:
-            self.problems.add(f"'{text}': {error}", node.span)
-        return replace(node, value=1)
-
-    def _pay(self, bound: Node, span: Span) -> None:
-        """Counts a list or a mapping that a `$name` stands for."""
-        if isinstance(bound, Scalar):
-            return
-        count, depth = extent(bound)
-        self.budget.take_values(count, span)
-        if depth > MAX_NESTING:
-            raise SpecError(Diagnostic(f"values are nested more than {MAX_NESTING} levels deep", span))
 
 
 def _deeper(env: _Env, span: Span) -> _Env:
@@ -310,8 +243,10 @@ def _deeper(env: _Env, span: Span) -> _Env:
     return replace(env, depth=env.depth + 1)
 
 
-def _scope_of(text: str, env: _Env) -> tuple[str, ...] | None:
-    """The scope of a name such as `$block/pool`: that of the argument it begins with."""
-    first = NAME.match(text)
-    bound = env.values.get(first[1] or first[2] or "") if first else None
-    return bound.scope if isinstance(bound, Scalar) else None
+def _explain_fields(type: Scalar, body: Node) -> str:
+    """How the fields of a layer are written, where something else stands."""
+    if isinstance(body, Scalar) and isinstance(body.value, str) and (hint := explain_field(body.value)):
+        return hint
+    if isinstance(body, Scalar):
+        return f"write '- {type.text}: {{FIELD: {describe(body)}}}', or each field on a line of its own below"
+    return "fields stand in braces, { }, or each on a line of its own without a dash"

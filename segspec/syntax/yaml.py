@@ -14,6 +14,7 @@ from typing import Protocol
 import yaml
 
 from segspec.errors import Diagnostic, Source, Span, SpecError
+from segspec.syntax.mistakes import explain, explain_field, uneven_indentation
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, Value
 
 MAX_DEPTH = 40
@@ -55,7 +56,7 @@ def parse_yaml(source: Source, start: int = 0) -> Node:
             while loader.check_event():
                 builder.feed(loader.get_event())  # type: ignore[no-untyped-call]
         except yaml.MarkedYAMLError as error:
-            raise SpecError([*builder.problems.found, _syntax_error(source, error)]) from None
+            raise SpecError([*builder.problems.found, *explain(source, error)]) from None
         except (ValueError, OverflowError):  # PyYAML turns \U and %YAML numbers into integers without a check
             mark = loader.get_mark()
             span = Span(source, mark.line + 1, mark.column + 1)
@@ -167,11 +168,23 @@ class _Builder:
         quoted = event.style in ("'", '"', "|", ">")
         if quoted and (strange := _STRANGE.search(event.value)):
             self.problems.add(f"the character U+{ord(strange[0]):04X} cannot stand in a text", span, "remove it")
+        if not quoted:
+            self._check_lines(event)
         try:
             return Scalar(event.value if quoted else resolve_scalar(event.value), span, quoted)
         except ValueError as error:
             self.problems.add(f"{error} is too large", span)
             return Scalar(0, span)
+
+    def _check_lines(self, event: yaml.ScalarEvent) -> None:
+        """Refuses an item of a list that YAML takes for more words of the line above, because it is indented deeper."""
+        assert event.start_mark is not None
+        assert event.end_mark is not None
+        for line in range(event.start_mark.line + 2, event.end_mark.line + 2):
+            if self.source.line(line).lstrip(" ").startswith("- "):
+                found = uneven_indentation(self.source, line)
+                if found is not None:
+                    self.problems.add(found.message, found.span, found.hint)
 
     def _mapping(self, done: _Open) -> Mapping:
         entries: dict[str, tuple[Scalar, Node]] = {}
@@ -180,6 +193,8 @@ class _Builder:
                 self.problems.add("a key must be a plain word", key.span)
             elif key.value == "<<" and not key.quoted:
                 self.problems.add("merge keys (<<) are not part of the language", key.span, "write a block")
+            elif not key.quoted and _has_no_value(value) and (hint := explain_field(key.text)):
+                self.problems.add(f"'{key.text}' is no field", key.span, hint)
             elif key.text in entries:
                 first = entries[key.text][0].span.place
                 self.problems.add(f"'{key.text}' is written twice (first at {first})", key.span, "remove one")
@@ -188,14 +203,8 @@ class _Builder:
         return Mapping(tuple(entries.values()), done.span)
 
 
-def _syntax_error(source: Source, error: yaml.MarkedYAMLError) -> Diagnostic:
-    mark = error.problem_mark or error.context_mark
-    span = Span(source, mark.line + 1, mark.column + 1) if mark else None
-    begun = f" (begun at line {error.context_mark.line + 1})" if error.context_mark else ""
-    context = f" {error.context}{begun}," if error.context else ""
-    if error.problem and "\\t" in error.problem:
-        return Diagnostic("a tab cannot indent YAML", span, "use spaces")
-    return Diagnostic(f"not YAML:{context} {error.problem}".replace(":  ", ": "), span)
+def _has_no_value(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.value is None and not node.quoted
 
 
 def _unprintable(source: Source, error: yaml.reader.ReaderError) -> Diagnostic:

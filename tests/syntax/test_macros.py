@@ -6,7 +6,9 @@ import pytest
 
 from segspec.errors import Source, SpecError
 from segspec.syntax.arithmetic import ArithmeticMistake, UnknownName, substitute
-from segspec.syntax.macros import Branches, Item, Scope, Use, expand, read_blocks
+from segspec.syntax.blocks import read_blocks
+from segspec.syntax.items import Branches, Item, Scope, Use
+from segspec.syntax.macros import expand
 from segspec.syntax.tree import Mapping, Problems, to_python
 from segspec.syntax.yaml import parse_yaml
 
@@ -93,6 +95,10 @@ def test_branches_keep_an_empty_branch() -> None:
         ("$n == 4", True),
         ("$n != 4", False),
         ("not $on", False),
+        ("not ($n == 3)", True),
+        ("not $n == 4", False),
+        ("not not ($n > 2)", True),
+        ("($n > 2) == $on", True),
         ("e$n", "e4"),
         ("${n}x", "4x"),
         ("$path/train.txt", "data/train.txt"),
