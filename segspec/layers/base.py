@@ -79,7 +79,7 @@ class Filler(BaseModel):
     )
     diagonal: bool = Field(
         False,
-        description="Whether a bilinear filler enlarges each channel by itself, with zeros from one channel to another; "
+        description="Whether a bilinear filler enlarges each channel by itself, zeros between channels; "
         "else every output adds up all channels.",
     )
 

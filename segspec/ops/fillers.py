@@ -121,5 +121,5 @@ def _bilinear(shape: tuple[int, ...], diagonal: bool) -> Values:
         factor = math.ceil(length / 2)
         return 1 - np.abs(np.arange(length) / factor - (length - 1) / (2 * factor))
 
-    pairs = np.eye(*shape[2:]) if diagonal else np.ones(shape[2:])
+    pairs = np.eye(shape[2], shape[3]) if diagonal else np.ones(shape[2:])
     return np.asarray(np.outer(along(shape[0]), along(shape[1]))[:, :, None, None] * pairs, np.float32)
