@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     handler: Handler = options.handler
     try:
         status = handler(options) or 0
-        sys.stdout.flush()  # while it can still be noticed that nobody reads it
+        if sys.stdout is not None:  # as it is where a shell has closed it
+            sys.stdout.flush()  # while it can still be noticed that nothing reads it
         return status
     except SegspecError as error:
         print(error, file=sys.stderr)
@@ -32,8 +33,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         return 0
+    except OSError as error:
+        if _takes_output():
+            raise
+        _give_up_output()
+        print(f"standard output cannot be written: {error.strerror or error}", file=sys.stderr)
+        return 1
+
+
+def _takes_output() -> bool:
+    """Whether standard output can be written, tried with an empty line."""
+    try:
+        print(flush=True)
+    except OSError:
+        return False
+    return True
+
+
+def _give_up_output() -> None:
+    """Lets what waits to be written go nowhere, so that Python does not complain of it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _VerbParser(argparse.ArgumentParser):

@@ -196,6 +196,35 @@ def test_an_interrupt_is_130_and_a_reader_that_left_is_no_error(net: str, monkey
     assert (pipe.wait(), told) == (0, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("verb", ["check", "expand"])
+def test_an_output_that_cannot_be_written_is_one_message(verb: str, unbuffered: str, net: str) -> None:
+    code = "import sys; from segspec.cli import main; sys.exit(main(sys.argv[1:]))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, "-c", code, verb, net]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "standard output cannot be written: No space left on device\n"
+
+
+def test_an_output_that_is_closed_is_nothing_to_write_to(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["check", net]) == 0
+
+
+def test_an_error_of_the_system_that_is_no_users_mistake_is_not_hidden(
+    net: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(options: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(cli, "_check", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        main(["check", net])
+
+
 def test_a_missing_file_is_named(tmp_path: Path, capsys: Any) -> None:
     for verb in ("check", "expand"):
         assert main([verb, str(tmp_path / "none.yaml")]) == 2

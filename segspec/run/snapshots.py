@@ -1,8 +1,8 @@
 """Snapshots of a training: complete or absent, checked when read, the newest few and the best kept.
 
 A snapshot is a folder named after its iteration. It holds one safetensors file for each tree, `meta.json`,
-`metrics.json` where it was tested only after it was written, and `manifest.json` with the SHA-256 of the others. All are
-written and flushed to the disk under a temporary name, then the folder is renamed: a trainer that is killed, or a
+`metrics.json` where it was tested only after it was written, and `manifest.json` with the SHA-256 of the others. All
+are written and flushed to the disk under a temporary name, then the folder is renamed: a trainer that is killed, or a
 machine that loses power, leaves the earlier snapshots as they were.
 """
 
