@@ -150,6 +150,18 @@ class Message:
         raise self.error(end, "the rest of a number")
 
 
+def release(array: npt.NDArray[np.generic]) -> None:
+    """Gives back the memory that a view of a mapped file took while it was read; it can be read again all the same."""
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and array.size:
+        offset = array.ctypes.data - np.frombuffer(base, np.uint8, 1).ctypes.data
+        first = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+        if offset + array.nbytes > first:
+            base.madvise(mmap.MADV_DONTNEED, first, offset + array.nbytes - first)
+
+
 def _signed(value: int, bits: int) -> int:
     value %= 2**bits
     return value - 2**bits if value >= 2 ** (bits - 1) else value

@@ -14,9 +14,11 @@ import numpy.typing as npt
 
 from segspec.errors import WeightsError
 from segspec.layers.base import ParamSpec
+from segspec.proto.wire import release
 
 Array = npt.NDArray[np.float32]
 
+_SLAB = 16  # numbers in the 64 bytes that a processor writes at once
 _TO_STORED = {"filter": (2, 3, 1, 0), "matrix": (1, 0)}
 _TO_CAFFE = {"filter": (3, 2, 0, 1), "matrix": (1, 0)}
 
@@ -46,9 +48,25 @@ def to_stored(spec: ParamSpec, array: npt.ArrayLike, layer: str, blob: str) -> A
     if not same_shape(expected, found.shape):
         message = f"layer '{layer}', blob '{blob}': the net has {_shown(expected)}, the file {_shown(found.shape)}"
         raise WeightsError(message, hint=_hint(found.size, expected))
-    ordered = found.reshape(_permuted(spec))
-    axes = _TO_STORED.get(spec.layout)
-    return np.ascontiguousarray(ordered if axes is None else ordered.transpose(axes)).reshape(spec.shape)
+    return _rearranged(found.reshape(_permuted(spec)), _TO_STORED.get(spec.layout)).reshape(spec.shape)
+
+
+def _rearranged(array: Array, axes: tuple[int, ...] | None) -> Array:
+    """A copy with its axes in another order, the first one last.
+
+    It is made in slabs, for two reasons: whole lines of the processor's cache are written, and a file that is mapped
+    into memory takes up no more of it than a slab.
+    """
+    if axes is None:
+        copy = np.array(array)
+        release(array)
+        return copy
+    moved = np.empty([array.shape[axis] for axis in axes], array.dtype)
+    for start in range(0, len(array), _SLAB):
+        part = array[start : start + _SLAB]
+        moved[..., start : start + _SLAB] = part.transpose(axes)
+        release(part)
+    return moved
 
 
 def to_caffe(spec: ParamSpec, array: npt.ArrayLike) -> Array:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from segspec.errors import WeightsError
 from segspec.layers.base import Filler, ParamSpec
+from segspec.weights.caffemodel import CaffeLayer, read_caffemodel, write_caffemodel
 from segspec.weights.layout import (
     blob_to_caffe,
     blob_to_stored,
@@ -100,3 +104,23 @@ def test_running_averages_are_sums_over_a_factor() -> None:
 def test_running_averages_before_any_update_are_zero() -> None:
     state = running_from_caffe([0.0], [0.0], [0.0])
     assert (state["mean"], state["variance"], state["factor"]) == (0, 0, 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux's account of memory")
+@pytest.mark.parametrize("kind", ["filter", "matrix", "plain"])
+def test_a_mapped_file_takes_no_memory_beside_what_is_made_of_it(kind: Any, tmp_path: Path) -> None:
+    stored = {"filter": (3, 3, 1024, 1024), "matrix": (9 * 1024, 1024), "plain": (9 * 1024 * 1024,)}[kind]
+    spec = ParamSpec(stored, Filler(), kind)
+    write_caffemodel(tmp_path / "n", "n", [CaffeLayer("a", "", (np.ones(caffe_shape(spec), np.float32),))])
+    before = mapped_megabytes()
+    (layer,) = read_caffemodel(tmp_path / "n")
+    array = to_stored(spec, layer.blobs[0], "a", "weight")
+    assert mapped_megabytes() - before < 8  # of 36
+    assert array.shape == stored and array.sum() == array.size
+    assert float(layer.blobs[0].sum()) == array.size  # what was given back is read again
+
+
+def mapped_megabytes() -> float:
+    """Memory that pages of files take up in this process."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssFile"))
+    return int(line.split()[1]) / 1024
