@@ -76,7 +76,10 @@ def spec_schema() -> Schema:
             "block_use": {
                 "description": "A block with its arguments.",
                 "type": ["object", "null"],
-                "properties": {name: {"$ref": f"#/$defs/common_{name}"} for name in _BLOCK_USE},
+                "properties": {
+                    "name": {"anyOf": [{"$ref": "#/$defs/common_name"}, {"type": "null"}]},
+                    **{name: {"$ref": f"#/$defs/common_{name}"} for name in _BLOCK_USE if name != "name"},
+                },
             },
             "block": _block(),
             **{f"common_{name}": _fillable(schema) for name, schema in _COMMON.items()},
@@ -220,6 +223,11 @@ def _block() -> Schema:
                 "description": "Arguments: a kind (int, float, bool, str, ref) or a default value.",
                 "type": ["object", "null"],
                 "additionalProperties": scalar,
+            },
+            "scope": {
+                "description": "Whether a use without a name at the top level is numbered and named as a scope.",
+                "type": "boolean",
+                "default": True,
             },
             "layers": {"$ref": "#/$defs/layers"},
         },
