@@ -1,8 +1,8 @@
 """Checking every file of a source before training, and counting the pixels of each class on the way.
 
 A label out of range must be found here: inside a compiled step XLA clamps it in silence. What was found is kept in the
-user's cache folder (`$XDG_CACHE_HOME/segspec`, else `~/.cache/segspec`), by path, size and time of change of each file
-and by the class table, so that the second training starts at once. Where nothing can be written, nothing is kept.
+user's cache folder, by path, size and time of change of each file and by the class table, so that the second training
+starts at once. Where nothing can be written, nothing is kept.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from segspec.atomic import write_atomically
+from segspec.cache import cache_folder
 from segspec.data.sources import FileSource, ImageSource
 from segspec.errors import DataError, Diagnostic, RunError
 from segspec.spec.classes import ClassTable
@@ -66,7 +67,7 @@ def scan(
         images: whether to decode images too and compare their size with the label's.
         workers: threads.
         progress: called with (files done, files in all).
-        cache: folder that keeps what was found; None: the user's cache folder.
+        cache: folder that keeps what was found; None: the user's cache folder, if there is one.
 
     Raises:
         DataError: the files that cannot be used, all in one error (the first ten and a count).
@@ -117,11 +118,6 @@ def _all_of(problems: list[DataError], files: int) -> DataError:
     return DataError(diagnostics)
 
 
-def cache_folder() -> Path:
-    """The user's cache folder for segspec; it may not exist yet."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segspec"
-
-
 @dataclass(frozen=True)
 class _Book:
     """What earlier scans found, by label path: [size and time of change of image and label, counts]."""
@@ -133,11 +129,12 @@ class _Book:
     @classmethod
     def open(cls, source: ImageSource, table: ClassTable, folder: Path | None) -> _Book:
         """The book for a list under a class table; empty where there is none or it cannot be read."""
-        if not isinstance(source, FileSource):
+        folder = folder or cache_folder()
+        if folder is None or not isinstance(source, FileSource):
             return cls(None, source, {})
         meaning = repr((os.path.abspath(source.listing.source), os.path.abspath(source.listing.folder), table))
         key = hashlib.sha256(meaning.encode()).hexdigest()[:24]
-        path = (folder or cache_folder()) / f"labels-{key}.json"
+        path = folder / f"labels-{key}.json"
         entries: dict[str, list[list[int]]] = {}
         with suppress(OSError, ValueError):
             read = json.loads(path.read_text("utf-8"))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from pathlib import Path
 
 import jax
 
+from segspec.cache import cache_folder
 from segspec.errors import RunError
 from segspec.spec.solver import Precision, Solver
 
-CACHE_VARIABLE = "SEGSPEC_CACHE"
 KEPT_FROM_SECONDS = 0.5
 """What compiles more quickly than this is not worth a file."""
 
@@ -22,8 +21,7 @@ _MATMUL: dict[Precision, str | None] = {"float32": "highest", "high": "high", "b
 def prepare(solver: Solver | None = None) -> None:
     """Sets JAX up for a command; called once, before the first computation.
 
-    Compiled programs are kept in `$SEGSPEC_CACHE`, else in `segspec/jax` of the user's cache folder, so that a second
-    start compiles nothing; an empty SEGSPEC_CACHE switches that off.
+    Compiled programs are kept in `jax` of the cache folder, if there is one, so that a second start compiles nothing.
 
     Raises:
         RunError: the solver asks for a kind of device that JAX does not find.
@@ -33,21 +31,13 @@ def prepare(solver: Solver | None = None) -> None:
     if folder is not None:
         # JAX warns of an entry that a killed process left torn, and of a folder it cannot write to; it then compiles.
         warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache", UserWarning)
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_compilation_cache_dir", str(folder / "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", KEPT_FROM_SECONDS)
     if solver is None:
         return
     if solver.solver_mode is not None:
         _select(solver.solver_mode)
     jax.config.update("jax_default_matmul_precision", _MATMUL[solver.precision])
-
-
-def cache_folder() -> Path | None:
-    """Where compiled programs are kept; None where nothing is kept."""
-    wanted = os.environ.get(CACHE_VARIABLE)
-    if wanted is not None:
-        return Path(wanted) if wanted else None
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segspec" / "jax"
 
 
 def _select(mode: str) -> None:

@@ -78,6 +78,7 @@ def test_images_are_decoded_too_unless_told_otherwise(folder: Path) -> None:
 
 
 def test_unchanged_files_are_not_decoded_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGSPEC_CACHE", str(folder / "cache"))
     first = scan(opened(folder), TABLE)
     seen = decoded(monkeypatch)
     np.testing.assert_array_equal(scan(opened(folder), TABLE).pixels, first.pixels)
@@ -89,7 +90,16 @@ def test_unchanged_files_are_not_decoded_again(folder: Path, monkeypatch: pytest
     assert seen == [5]
 
 
+def test_nothing_is_kept_where_the_user_wants_no_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGSPEC_CACHE", "")
+    seen = decoded(monkeypatch)
+    for _ in range(2):
+        scan(opened(folder), TABLE)
+    assert len(seen) == 28
+
+
 def test_another_class_table_means_another_check(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGSPEC_CACHE", str(folder / "cache"))
     scan(opened(folder), TABLE)
     seen = decoded(monkeypatch)
     smaller = ClassTable(("a",), ((1, 1, 1),), 255)

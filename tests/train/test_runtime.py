@@ -10,7 +10,7 @@ import pytest
 
 from segspec.errors import RunError
 from segspec.spec.solver import Precision, Solver
-from segspec.train.runtime import cache_folder, compute_dtype, prepare
+from segspec.train.runtime import compute_dtype, prepare
 
 SETTINGS = ("jax_compilation_cache_dir", "jax_default_matmul_precision", "jax_persistent_cache_min_compile_time_secs")
 
@@ -28,16 +28,10 @@ def solver(precision: Precision = "float32", mode: str | None = None) -> Solver:
     return Solver.model_validate({"base_lr": 1.0, "max_iter": 1, "precision": precision, "solver_mode": mode})
 
 
-def test_the_cache_lies_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SEGSPEC_CACHE", str(tmp_path / "own"))
-    assert cache_folder() == tmp_path / "own"
-    monkeypatch.setenv("SEGSPEC_CACHE", "")
-    assert cache_folder() is None
-    monkeypatch.delenv("SEGSPEC_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "segspec" / "jax"
-    monkeypatch.setenv("XDG_CACHE_HOME", "")
-    assert cache_folder() == Path.home() / ".cache" / "segspec" / "jax"
+def test_compiled_programs_are_kept_in_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SEGSPEC_CACHE", str(tmp_path))
+    prepare()
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "jax")
 
 
 def test_without_a_cache_jax_is_told_of_none(monkeypatch: pytest.MonkeyPatch) -> None:
