@@ -12,6 +12,7 @@ from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, descr
 
 BRANCHES = ("sum", "concat")
 WORDS = (*BRANCHES, "foreach", "do")
+FIELDS = ("args", "scope", "layers")
 USE_FIELDS = ("name", "repeat", "when")
 KINDS: dict[str, tuple[type, ...]] = {
     "int": (int,),
@@ -26,11 +27,19 @@ _LAYER_NAME = re.compile(r"[^\s:$]+")
 
 @dataclass(frozen=True)
 class Block:
-    """A block's definition: arguments (a kind such as `int`, or a default value) and layers."""
+    """A block's definition.
+
+    Attributes:
+        name: what it is called.
+        args: its arguments, each with a kind such as `int`, or a default value.
+        layers: what it stands for.
+        scope: whether it is a scope where it is used without a name at the top level.
+    """
 
     name: Scalar
     args: Map[str, Scalar]
     layers: Sequence
+    scope: bool = True
 
     @cached_property
     def values(self) -> int:
@@ -66,12 +75,21 @@ def _read_block(name: Scalar, body: Node, problems: Problems) -> Block | None:
     if not isinstance(body, Mapping) or not isinstance(body.get("layers"), Sequence):
         problems.add(f"block '{name.text}' needs 'layers: [...]'", name.span)
         return None
-    for key, _ in body.without("args", "layers"):
-        hint = did_you_mean(key.text, ("args", "layers"))
+    for key, _ in body.without(*FIELDS):
+        hint = did_you_mean(key.text, FIELDS)
         problems.add(f"block '{name.text}' has no field '{key.text}'", key.span, hint)
     layers = body.get("layers")
     assert isinstance(layers, Sequence)
-    return Block(name, _read_args(name, body.get("args"), problems), layers)
+    return Block(name, _read_args(name, body.get("args"), problems), layers, _read_scope(body.get("scope"), problems))
+
+
+def _read_scope(node: Node | None, problems: Problems) -> bool:
+    if node is None:
+        return True
+    if isinstance(node, Scalar) and isinstance(node.value, bool):
+        return node.value
+    problems.add(f"'scope' must be true or false, got {describe(node)}", node.span)
+    return True
 
 
 def _read_args(block: Scalar, node: Node | None, problems: Problems) -> dict[str, Scalar]:
