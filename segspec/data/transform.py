@@ -104,13 +104,13 @@ def apply(
     if transform.resize is not None:
         image, label = _resize(image, label, transform.resize)
     if rng is None:
-        return _crop(image, label, transform.crop, 0.5, 0.5)
+        return _crop(image, label, transform.crop, None)
     draws = _Draws(*rng.random(7))
     if transform.mirror and draws.mirror < 0.5:
         image, label = image[:, ::-1], None if label is None else label[:, ::-1]
     if transform.warps:
         image, label = _warp(image, label, transform, draws)
-    image, label = _crop(image, label, transform.crop, draws.top, draws.left)
+    image, label = _crop(image, label, transform.crop, (draws.top, draws.left))
     return _vary_values(image, transform, draws), label
 
 
@@ -151,8 +151,8 @@ def _warp(image: np.ndarray, label: np.ndarray | None, transform: Transform, dra
     return warped.reshape(height, width, channels), label
 
 
-def _crop(image: np.ndarray, label: np.ndarray | None, size: Pair | None, top: float, left: float) -> Planes:
-    """Cuts out a window; `top` and `left` in [0, 1) choose it among all that fit."""
+def _crop(image: np.ndarray, label: np.ndarray | None, size: Pair | None, shares: tuple[float, float] | None) -> Planes:
+    """Cuts out a window; two numbers in [0, 1) choose its row and column among all that fit, None takes the centre."""
     if size is None or image.shape[:2] == size:
         return image, label
     height, width = image.shape[:2]
@@ -161,7 +161,11 @@ def _crop(image: np.ndarray, label: np.ndarray | None, size: Pair | None, top: f
             f"the image is {height} x {width} pixels (height x width), smaller than crop_size {size[0]} x {size[1]}",
             hint="make crop_size smaller, or enlarge images with new_height and new_width",
         )
-    row, column = int(top * (height - size[0] + 1)), int(left * (width - size[1] + 1))
+    spare = (height - size[0], width - size[1])
+    if shares is None:
+        row, column = (pixels // 2 for pixels in spare)  # Caffe's centre: above and left of it where there are two
+    else:
+        row, column = (int(share * (pixels + 1)) for share, pixels in zip(shares, spare, strict=True))
     window = (slice(row, row + size[0]), slice(column, column + size[1]))
     return image[window], None if label is None else label[window]
 

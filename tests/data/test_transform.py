@@ -63,6 +63,14 @@ def test_every_window_of_the_crop_occurs_and_the_label_follows() -> None:
     assert corners == {7 * row + column for row in range(3) for column in range(4)}
 
 
+@pytest.mark.parametrize(("height", "width", "row", "column"), [(5, 7, 0, 1), (6, 8, 1, 2), (7, 4, 1, 0), (4, 9, 0, 2)])
+def test_without_randomness_the_crop_is_caffes_centre(height: int, width: int, row: int, column: int) -> None:
+    image, label = numbered(height, width)
+    found, follows = apply(Transform(crop=(4, 4)), image, label)
+    np.testing.assert_array_equal(found, image[row : row + 4, column : column + 4])
+    np.testing.assert_array_equal(follows, label[row : row + 4, column : column + 4])
+
+
 def test_a_crop_larger_than_the_image_is_an_error() -> None:
     with pytest.raises(DataError, match=r"5 x 7 pixels .* smaller than crop_size 6 x 7") as caught:
         apply(Transform(crop=(6, 7)), *numbered(5, 7))
