@@ -56,12 +56,11 @@ def load_run(path: Path, snapshot: str = "best", overrides: Sequence[str] = ()) 
     """
     folder = open_run(path)
     spec = load_net(folder.spec, overrides)
-    precision = load_solver(folder.solver).precision
+    dtype = load_solver(folder.solver).dtype
     channels = next((layer.channels for layer in spec.data.values()), 3)
     graph = nominal_graph(spec, channels)
     params, state = init_shapes(graph)
     found = _choose(folder, snapshot, {"params": params, "state": state})
-    dtype = "bfloat16" if precision == "bfloat16" else "float32"
     model = Model(spec, found.trees["params"], found.trees["state"], dtype)
     return Loaded(model, folder, found.iteration, _describe(folder, found), found.damaged)
 

@@ -119,6 +119,11 @@ class Solver(BaseModel):
         "bfloat16: half the memory, 7 bits. Weights stay float32.",
     )
 
+    @property
+    def dtype(self) -> Literal["float32", "bfloat16"]:
+        """What convolutions and products compute in."""
+        return "bfloat16" if self.precision == "bfloat16" else "float32"
+
     @model_validator(mode="after")
     def _agree(self) -> Self:
         """Refuses combinations that cannot be meant, all of them at once."""

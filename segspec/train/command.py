@@ -14,6 +14,7 @@ import jax
 from segspec.atomic import write_atomically
 from segspec.data.loader import training_batches
 from segspec.errors import Diagnostic, RunError
+from segspec.graph.trainable import find_idleness, find_need_of_batch
 from segspec.net import Tree, init, init_shapes
 from segspec.run.blobs import read_blobs
 from segspec.run.environment import compare_environments, describe_environment
@@ -30,7 +31,7 @@ from segspec.train.loop import Training
 from segspec.train.messages import say, warn
 from segspec.train.optimizer import make_optimizer
 from segspec.train.progress import Progress
-from segspec.train.runtime import compute_dtype, prepare
+from segspec.train.runtime import prepare
 from segspec.train.session import MakeValidator, Plan, Score, make_plan, with_absolute_sources
 from segspec.train.signals import listen
 from segspec.train.sizes import make_sized_step
@@ -76,6 +77,7 @@ def train(request: Request, make_validator: MakeValidator) -> int:
         _refuse_taken(path)
     prepare(solver)
     plan = settle_class_weights(make_plan(with_absolute_sources(spec), solver, Path()), request.workers)
+    warn(*find_idleness(plan.graph, plan.spec.source.name), *_find_need_of_batch(plan))
     params, state = init(plan.graph, solver.random_seed)
     if request.weights is not None:
         params, state = _load_weights(plan, params, state, request.weights, request.skip)
@@ -137,11 +139,10 @@ class _Trainer:
         plan, solver = self.plan, self.plan.solver
         remove_unfinished(self.folder)
         require_space(self.folder.path, 2 * snapshot_bytes(state._asdict()))
-        dtype = compute_dtype(solver.precision)
-        step = make_sized_step(plan, self.optimizer, dtype)
+        step = make_sized_step(plan, self.optimizer, solver.dtype)
         validate = None
         if plan.test is not None:
-            validate = self.make_validator(plan.spec, plan.test, dtype, solver.test_iter, self.workers)
+            validate = self.make_validator(plan.spec, plan.test, solver.dtype, solver.test_iter, self.workers)
         loader = training_batches(
             plan.train,
             plan.data.batch_size,
@@ -198,6 +199,11 @@ def _load_weights(plan: Plan, params: Tree, state: Tree, path: Path, skip: Seque
     params, state, transfer = fit(plan.graph, params, state, found, skip=skip)
     say(f"weights from {found.place}\n{transfer.as_text()}")
     return params, state
+
+
+def _find_need_of_batch(plan: Plan) -> tuple[Diagnostic, ...]:
+    batch, height, width, channels = plan.graph.inputs["data"].shape
+    return find_need_of_batch(plan.spec, batch, (height, width), channels)
 
 
 def _write_texts(plan: Plan, folder: RunFolder) -> None:

@@ -17,7 +17,6 @@ from segspec.train.feed import Fed
 from segspec.train.memory import explain_full_memory
 from segspec.train.progress import Progress, Record, Speed
 from segspec.train.rate import learning_rate
-from segspec.train.runtime import compute_dtype
 from segspec.train.session import Plan, Score, Validator
 from segspec.train.signals import Wishes
 from segspec.train.step import Metrics, MicroBatches, Step, TrainState, batch_key, find_non_finite
@@ -183,7 +182,7 @@ class Training:
     def _layer_at_fault(self, state: TrainState, batches: MicroBatches, iteration: int) -> str | None:
         plan = self.plan
         height, width = batches.data.shape[2:4]
-        graph, dtype = plan.graph_at((height, width)), compute_dtype(plan.solver.precision)
+        graph, dtype = plan.graph_at((height, width)), plan.solver.dtype
         for number in range(batches.data.shape[0]):
             batch = MicroBatches(batches.data[number], batches.label[number])
             key = batch_key(plan.solver.random_seed, iteration, number)

@@ -49,8 +49,3 @@ def _select(mode: str) -> None:
         hint = "leave solver_mode out to use what there is, or install segspec[gpu] or segspec[tpu]"
         raise RunError(f"solver_mode {mode}: JAX finds only {found}", hint=hint) from None
     jax.config.update("jax_default_device", jax.devices(platform)[0])
-
-
-def compute_dtype(precision: str) -> str:
-    """The type convolutions compute in, for a solver's `precision`."""
-    return "bfloat16" if precision == "bfloat16" else "float32"

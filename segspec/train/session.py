@@ -11,13 +11,12 @@ from segspec.data.sources import ImageSource, open_source
 from segspec.errors import SpecError
 from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph
+from segspec.graph.trainable import find_other_class_count, find_unsettled
 from segspec.layers.base import Blob
 from segspec.layers.data import DataLayer, DenseImageData
-from segspec.layers.loss import InfogainLoss
 from segspec.net import Tree
 from segspec.spec.netspec import InputSize, NetSpec
 from segspec.spec.solver import Solver
-from segspec.syntax.tree import Problems
 from segspec.train.feed import require_labels
 
 
@@ -102,33 +101,34 @@ def make_plan(spec: NetSpec, solver: Solver, folder: Path) -> Plan:
     if "train" not in spec.data:
         hint = "add 'data: {train: {type: DenseImageData, source: train.txt}}'"
         raise SpecError("the spec names no training images", place=place, hint=hint)
-    if not any(layer.layer.role == "loss" for layer in spec.layers):
-        raise SpecError("the net has no loss to train with", place=place, hint="end it with SoftmaxWithLoss")
-    _refuse_unsettled(spec)
+    if unsettled := find_unsettled(spec):
+        raise SpecError(unsettled)
     sources = {phase: open_source(layer, spec.classes, folder) for phase, layer in spec.data.items()}
     for phase, source in sources.items():
         require_labels(source, {"train": "training"}.get(phase, phase))
     size = sources["train"].size
-    return Plan(_with_input(spec, size), solver, training_graph(spec, size), sources["train"], sources.get("test"))
+    plan = Plan(_with_input(spec, size), solver, training_graph(spec, size), sources["train"], sources.get("test"))
+    _build_tests(plan)
+    return plan
 
 
-def _refuse_unsettled(spec: NetSpec) -> None:
-    """Refuses what would only be found missing in the middle of the first step."""
-    problems = Problems()
-    for layer in spec.layers:
-        rule = getattr(layer.layer, "class_weights", None)
-        if isinstance(rule, str) and spec.classes is None:
-            problems.add(f"class_weights: {rule} counts the pixels of each class", layer.span, "declare 'classes'")
-        if isinstance(layer.layer, InfogainLoss) and len(layer.bottoms) == 2 and not layer.layer.matrix:
-            problems.add("the matrix of an InfogainLoss is not read from files", layer.span, "write it as 'matrix'")
-    problems.raise_any()
+def _build_tests(plan: Plan) -> None:
+    """Builds the net for each size of batch that a test has. Raises SpecError where it takes one of them not."""
+    if plan.test is None or not plan.solver.test_interval:
+        return
+    layer = plan.spec.data["test"]
+    whole, rest = divmod(len(plan.test), layer.batch_size)
+    reached = not 0 < plan.solver.test_iter <= whole
+    for count in [*[layer.batch_size] * bool(whole), *[rest] * bool(rest and reached)]:
+        build(plan.spec, "TEST", image_inputs(count, *plan.test.size, layer.channels))
 
 
 def training_graph(spec: NetSpec, size: tuple[int, int]) -> Graph:
     """The net in phase TRAIN for batches of training images of one (height, width)."""
     layer = spec.data["train"]
     graph = build(spec, "TRAIN", image_inputs(layer.batch_size, *size, layer.channels))
-    _refuse_other_class_count(spec, graph)
+    if other := find_other_class_count(graph, spec.source.name):
+        raise SpecError(other)
     return graph
 
 
@@ -137,19 +137,6 @@ def _with_input(spec: NetSpec, size: tuple[int, int]) -> NetSpec:
     if spec.input is not None:
         return spec
     return replace(spec, input=InputSize(height=size[0], width=size[1], channels=spec.data["train"].channels))
-
-
-def _refuse_other_class_count(spec: NetSpec, graph: Graph) -> None:
-    """A score with more or fewer channels than classes would train, and predict nonsense."""
-    if spec.classes is None or graph.prediction is None:
-        return
-    channels = graph.blobs[graph.prediction].shape[-1]
-    if channels != spec.classes.count:
-        raise SpecError(
-            f"'{graph.prediction}' has {channels} channels for {spec.classes.count} classes",
-            place=spec.source.name,
-            hint="write num_output: $classes",
-        )
 
 
 def with_class_weights(spec: NetSpec, weights: Callable[[str], tuple[float, ...]]) -> NetSpec:

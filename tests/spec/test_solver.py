@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from segspec.errors import Source, SpecError
 from segspec.schema.read import read_model
 from segspec.spec.library import shipped
-from segspec.spec.solver import NEEDS, Solver
+from segspec.spec.solver import NEEDS, Precision, Solver
 from segspec.syntax.tree import Mapping, Problems
 from segspec.syntax.yaml import parse_yaml
 
@@ -113,3 +113,10 @@ def test_a_shipped_solver_is_right_and_says_what_it_is_for(path: Path) -> None:
 
 def test_solvers_are_shipped() -> None:
     assert {path.stem for path in shipped("solvers").glob("*.yaml")} >= {"sgd", "adam", "squares"}
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("float32", "float32"), ("high", "float32"), ("bfloat16", "bfloat16")]
+)
+def test_the_precision_settles_what_convolutions_compute_in(precision: Precision, dtype: str) -> None:
+    assert Solver(base_lr=0.1, max_iter=1, precision=precision).dtype == dtype
