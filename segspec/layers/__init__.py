@@ -6,28 +6,29 @@ from segspec.layers.activation import (
     BNLL,
     ELU,
     AbsVal,
+    Clip,
     Exp,
     Log,
     Power,
     PReLU,
     ReLU,
+    ReLU6,
     Sigmoid,
     Softmax,
     Swish,
     TanH,
     Threshold,
 )
-from segspec.layers.affine import Bias, Scale
+from segspec.layers.affine import Bias, BiasChannel, Scale
 from segspec.layers.arrangement import Concat, Crop, Flatten, Reshape, Silence, Slice, Split, Tile
 from segspec.layers.base import Layer
-from segspec.layers.combination import ArgMax, Eltwise, Reduction
-from segspec.layers.convolution import Convolution, Deconvolution
+from segspec.layers.combination import ArgMax, Axpy, Eltwise, Reduction
+from segspec.layers.convolution import Convolution, Deconvolution, DepthwiseConvolution
 from segspec.layers.data import DenseImageData, Input, SyntheticSquares, SyntheticStreet
-from segspec.layers.dense import Embed, InnerProduct
+from segspec.layers.dense import Embed, InnerProduct, Parameter
+from segspec.layers.distance_loss import ContrastiveLoss, EuclideanLoss, L1Loss, SmoothL1Loss
 from segspec.layers.dropout import Dropout
 from segspec.layers.loss import (
-    ContrastiveLoss,
-    EuclideanLoss,
     FocalLoss,
     HingeLoss,
     InfogainLoss,
@@ -35,11 +36,14 @@ from segspec.layers.loss import (
     SigmoidCrossEntropyLoss,
     SoftmaxWithLoss,
 )
-from segspec.layers.metric import Accuracy
-from segspec.layers.normalization import BN, LRN, MVN, BatchNorm
-from segspec.layers.pooling import Pooling, PoolingMask, Upsample
+from segspec.layers.metric import Accuracy, EltwiseAccuracy, SegAccuracy
+from segspec.layers.normalization import BN, LRN, MVN, BatchNorm, Normalize
+from segspec.layers.ordering import BatchReindex, Permute, ShuffleChannel
+from segspec.layers.patches import Im2col
+from segspec.layers.pooling import SPP, Pooling, PoolingMask
 from segspec.layers.region_loss import DiceLoss, JaccardLoss, LovaszSoftmaxLoss
 from segspec.layers.resampling import Interp
+from segspec.layers.unpooling import Unpooling, Upsample
 
 LAYERS: tuple[type[Layer], ...] = (
     DenseImageData,
@@ -47,18 +51,25 @@ LAYERS: tuple[type[Layer], ...] = (
     SyntheticStreet,
     Input,
     Convolution,
+    DepthwiseConvolution,
     Deconvolution,
+    Im2col,
     Pooling,
     PoolingMask,
+    SPP,
     Upsample,
+    Unpooling,
     Interp,
     BatchNorm,
     BN,
     LRN,
     MVN,
+    Normalize,
     Scale,
     Bias,
+    BiasChannel,
     ReLU,
+    ReLU6,
     PReLU,
     ELU,
     Swish,
@@ -70,6 +81,7 @@ LAYERS: tuple[type[Layer], ...] = (
     Exp,
     Log,
     Threshold,
+    Clip,
     Softmax,
     Dropout,
     Concat,
@@ -80,11 +92,16 @@ LAYERS: tuple[type[Layer], ...] = (
     Flatten,
     Reshape,
     Tile,
+    Permute,
+    ShuffleChannel,
+    BatchReindex,
     Eltwise,
+    Axpy,
     Reduction,
     ArgMax,
     InnerProduct,
     Embed,
+    Parameter,
     SoftmaxWithLoss,
     SigmoidCrossEntropyLoss,
     FocalLoss,
@@ -92,11 +109,15 @@ LAYERS: tuple[type[Layer], ...] = (
     JaccardLoss,
     LovaszSoftmaxLoss,
     EuclideanLoss,
+    L1Loss,
+    SmoothL1Loss,
+    ContrastiveLoss,
     HingeLoss,
     InfogainLoss,
     MultinomialLogisticLoss,
-    ContrastiveLoss,
     Accuracy,
+    EltwiseAccuracy,
+    SegAccuracy,
 )
 
 

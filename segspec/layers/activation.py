@@ -45,6 +45,36 @@ class ReLU(Elementwise):
         return jax.nn.relu(x) if self.negative_slope == 0 else jnp.where(x > 0, x, self.negative_slope * x)
 
 
+class ReLU6(Elementwise):
+    """min(max(x, 0), 6); the gradient at 0 and at 6 is 0. Source: Sandler et al., MobileNetV2, 2018; its Caffe."""
+
+    type: ClassVar[str] = "ReLU6"
+    example: ClassVar[str] = "{}"
+
+    def compute(self, x: jax.Array) -> jax.Array:
+        return jax.nn.relu6(x)
+
+
+class Clip(Elementwise):
+    """min(max(x, min), max); the gradient passes from min to max, both included. Source: BVLC Caffe, clip_layer.cpp."""
+
+    type: ClassVar[str] = "Clip"
+    message: ClassVar[str] = "clip_param"
+    example: ClassVar[str] = "{min: -0.5, max: 0.5}"
+
+    min: Real = Field(description="Least value that is put out.")
+    max: Real = Field(description="Greatest value that is put out.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
+        return self
+
+    def compute(self, x: jax.Array) -> jax.Array:
+        return jnp.where(x < self.min, self.min, jnp.where(x > self.max, self.max, x)).astype(x.dtype)
+
+
 class PReLU(Layer):
     """Rectified linear unit whose slope below 0 is learned, one for each channel or one for all.
 

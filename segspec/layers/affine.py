@@ -1,11 +1,12 @@
-"""A factor or a term that follows some axes and is repeated along the others."""
+"""Factors and terms: along some axes and repeated along the others, or where a label says."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import jax
+import jax.numpy as jnp
 from pydantic import Field
 
 from segspec.layers.base import (
@@ -19,7 +20,11 @@ from segspec.layers.base import (
     ShapeError,
     stored_axis,
 )
+from segspec.layers.labelled import IgnoredLabels, is_ignored
+from segspec.layers.pooling import check_image
+from segspec.ops.cast import as_real
 from segspec.ops.order import to_caffe_order
+from segspec.schema.types import Real
 
 
 class _Affine(Layer):
@@ -113,3 +118,48 @@ class Bias(_Affine):
         x = bottoms[0]
         term = params["bias"] if len(bottoms) == 1 else to_caffe_order(bottoms[1])
         return (x + self._spread(term, x).astype(x.dtype),), {}
+
+
+class BiasChannel(Layer):
+    """Raises the scores of the classes that a label names: an E-step of weakly supervised training.
+
+    IMAGE: the label lists the classes of an image, (batch, 1, 1, labels); everywhere in it the score of class 0 gains
+    bg_bias and that of any other listed class fg_bias. PIXEL: the label is an image of classes; at each pixel class 0
+    gains bg_bias and the pixel's own class, unless 0, fg_bias. A label that is -1, ignored or no class adds nothing.
+    In YAML: `bottom: [score, label]`.
+    Source: Papandreou et al. 2015; DeepLab's Caffe, bias_channel_layer.cpp.
+    """
+
+    type: ClassVar[str] = "BiasChannel"
+    bottoms: ClassVar[tuple[int, int | None]] = (2, 2)
+    message: ClassVar[str] = "bias_channel_param"
+    example: ClassVar[str] = "{bg_bias: 3, fg_bias: 5, label_type: PIXEL}"
+
+    bg_bias: Real = Field(1.0, ge=0, description="Added to class 0.")
+    fg_bias: Real = Field(2.0, ge=0, description="Added to any other class.")
+    ignore_label: IgnoredLabels = Field(None, description="Label, or list of labels, that add nothing.")
+    label_type: Literal["IMAGE", "PIXEL"] = Field("IMAGE", description="Whether a label belongs to an image or pixel.")
+
+    def shapes(self, bottoms: Sequence[Blob], tops: int = 1) -> tuple[Blob, ...]:
+        """The shape of the score."""
+        score, label = bottoms
+        check_image(score)
+        batch, height, width, _ = score.shape
+        if self.label_type == "PIXEL" and label.shape != (batch, height, width, 1):
+            raise ShapeError(f"label is {label} but the score is {score}: PIXEL needs a label a pixel")
+        if self.label_type == "IMAGE" and (len(label.shape) != 4 or label.shape[:3] != (batch, 1, 1)):
+            raise ShapeError(f"label is {label}: IMAGE needs a list of classes an image, {batch}x1x1xlabels")
+        return (Blob(score.shape),)
+
+    def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
+        score, label = as_real(bottoms[0]), bottoms[1].astype(jnp.int32)
+        classes = jnp.arange(score.shape[3], dtype=jnp.int32)
+        counted = ~is_ignored(label, self.ignore_label) & (label >= 0) & (label < score.shape[3])
+        named = jnp.where(counted, label, -1)[..., None] == classes
+        listed = jnp.sum(named, axis=3).astype(score.dtype)
+        biases = jnp.where(classes == 0, self.bg_bias, self.fg_bias).astype(score.dtype)
+        raised = score + listed * biases
+        if self.label_type == "IMAGE":
+            return (raised,), {}
+        below = (counted & (label > 0)).astype(score.dtype)
+        return (raised.at[..., :1].add(below * self.bg_bias),), {}

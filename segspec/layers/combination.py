@@ -16,7 +16,7 @@ from segspec.layers.arrangement import caffe_axis
 from segspec.layers.base import Arrays, Blob, Context, Count, Forward, Layer, ShapeError, stored_axis
 from segspec.ops.cast import as_real
 from segspec.ops.order import from_caffe_order, stored_shape, to_caffe_order
-from segspec.schema.types import Real, Reals, References
+from segspec.schema.types import Real, Reals, Reference, References
 
 
 class Eltwise(Layer):
@@ -70,6 +70,37 @@ def _maximum(inputs: Sequence[jax.Array]) -> jax.Array:
     for other in others:
         greatest = jnp.where(other > greatest, other, greatest)
     return greatest
+
+
+class Axpy(Layer):
+    """Scales each channel of each sample by its own number and adds: y = a x + b.
+
+    Bottoms: a (batch, 1, 1, channels) or (batch, channels), then x and b of one shape. In YAML the current feature is
+    a. Source: Hu et al., Squeeze-and-Excitation Networks, 2018; its Caffe, axpy_layer.cpp.
+    """
+
+    type: ClassVar[str] = "Axpy"
+    bottoms: ClassVar[tuple[int, int | None]] = (3, 3)
+    references: ClassVar[Mapping[str, int]] = {"of": 0, "plus": 0}
+    example: ClassVar[str] = "{of: e1, plus: e2}"
+
+    of: Reference | None = Field(None, description="The layer whose channels the current feature scales: x.")
+    plus: Reference | None = Field(None, description="The layer that is added: b.")
+
+    def shapes(self, bottoms: Sequence[Blob], tops: int = 1) -> tuple[Blob, ...]:
+        factor, x, term = bottoms
+        if x.shape != term.shape:
+            raise ShapeError(f"needs equal shapes to add, got {x} and {term}")
+        wanted = x.caffe_shape[:2]
+        if len(x.shape) < 2 or factor.caffe_shape not in (wanted, (*wanted, 1, 1)):
+            raise ShapeError(f"needs one factor a sample and channel of {x}, got {factor}")
+        return (Blob(x.shape),)
+
+    def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
+        factor, x, term = (as_real(bottom) for bottom in bottoms)
+        channels = stored_axis(1, x.ndim)
+        spread = [size if axis in (0, channels) else 1 for axis, size in enumerate(x.shape)]
+        return (factor.reshape(spread) * x + term,), {}
 
 
 class Reduction(Layer):

@@ -60,13 +60,17 @@ class _Filtering(Layer):
     bias_term: bool = Field(True, description="Whether a learned number is added to each output channel.")
     bias_filler: Filler = Field(Filler(), description="Initial values of the bias.")
 
+    def _groups(self, channels: int) -> int:
+        """Groups of an input of so many channels."""
+        return self.group
+
     def _check(self, x: Blob) -> None:
         if len(x.shape) != 4:
             raise ShapeError(f"needs an image (batch, height, width, channels), got {x}")
-        if x.shape[3] % self.group or self.num_output % self.group:
+        group = self._groups(x.shape[3])
+        if x.shape[3] % group or self.num_output % group:
             raise ShapeError(
-                f"group {self.group} must divide the {x.shape[3]} channels of the input "
-                f"and num_output {self.num_output}"
+                f"group {group} must divide the {x.shape[3]} channels of the input and num_output {self.num_output}"
             )
 
     def _reach(self) -> Pair:
@@ -125,7 +129,8 @@ class Convolution(_Filtering):
 
     def params(self, bottoms: Sequence[Blob]) -> dict[str, ParamSpec]:
         """`weight` (height, width, in / group, out) and `bias` (out)."""
-        shape = (*self.kernel_size, bottoms[0].shape[3] // self.group, self.num_output)
+        channels = bottoms[0].shape[3]
+        shape = (*self.kernel_size, channels // self._groups(channels), self.num_output)
         return self._with_bias(ParamSpec(shape, self.weight_filler, "filter"))
 
     def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
@@ -136,7 +141,7 @@ class Convolution(_Filtering):
             stride=self.stride,
             pad=self.padding(),
             dilation=self.dilation,
-            group=self.group,
+            group=self._groups(bottoms[0].shape[3]),
         )
         if self.bias_term:
             y = y + params["bias"].astype(ctx.dtype)
@@ -144,10 +149,33 @@ class Convolution(_Filtering):
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:
         height, width = self.kernel_size
-        return tops[0].size * height * width * bottoms[0].shape[3] // self.group
+        channels = bottoms[0].shape[3]
+        return tops[0].size * height * width * channels // self._groups(channels)
 
     def sampling(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Sampling:
         return Sampling(self._reach(), (Fraction(self.stride[0]), Fraction(self.stride[1])))
+
+
+class DepthwiseConvolution(Convolution):
+    """A convolution in which each channel of the input has filters of its own: group is the number of channels.
+
+    num_output is the number of channels, or a multiple of it. Source: Howard et al., MobileNets, 2017; its Caffe,
+    depthwise_conv_layer.cpp; also called ConvolutionDepthwise.
+    """
+
+    type: ClassVar[str] = "DepthwiseConvolution"
+    short: ClassVar[str] = "depthwise"
+    example: ClassVar[str] = "{num_output: 3, kernel_size: 3, pad: same}"
+
+    group: Count = Field(1, description="1, meaning as many groups as the input has channels, or their number.")
+
+    def _groups(self, channels: int) -> int:
+        return channels
+
+    def _check(self, x: Blob) -> None:
+        super()._check(x)
+        if self.group not in (1, x.shape[3]):
+            raise ShapeError(f"group is {self.group} but the input has {x.shape[3]} channels; leave group out")
 
 
 class Deconvolution(_Filtering):
@@ -207,14 +235,19 @@ class Deconvolution(_Filtering):
             )
         return wanted
 
+    def cut(self, surplus: Pair) -> Pair:
+        """Of so many superfluous rows and columns, how many are cut off above and left."""
+        height, width = (
+            min(max(0, (self._reach()[axis] - self.stride[axis]) // 2 - self.pad[axis]), max(0, surplus[axis]))
+            for axis in (0, 1)
+        )
+        return (height, width)
+
     def _fit(self, y: jax.Array, size: Pair) -> jax.Array:
         """Cut so that inputs keep their places, or padded with zeros at the lower and right border."""
-        config = [(0, 0, 0)]
-        for axis in (0, 1):
-            surplus = y.shape[1 + axis] - size[axis]
-            before = (self._reach()[axis] - self.stride[axis]) // 2 - self.pad[axis]
-            before = min(max(0, before), max(0, surplus))
-            config.append((-before, before - surplus, 0))
+        surplus = (y.shape[1] - size[0], y.shape[2] - size[1])
+        before = self.cut(surplus)
+        config = [(0, 0, 0), *((-before[axis], before[axis] - surplus[axis], 0) for axis in (0, 1))]
         return jax.lax.pad(y, jnp.zeros((), y.dtype), (*config, (0, 0, 0)))
 
     def params(self, bottoms: Sequence[Blob]) -> dict[str, ParamSpec]:

@@ -1,4 +1,4 @@
-"""Layers without a sense of place: a full matrix product, and a table looked up by number."""
+"""Layers without a sense of place: a full matrix product, a table looked up by number, a learned array."""
 
 from __future__ import annotations
 
@@ -97,3 +97,24 @@ class Embed(Layer):
         rows = to_caffe_order(bottoms[0]).astype(jnp.int32)
         found = params["weight"].at[rows].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
         return (from_caffe_order(found + params["bias"] if self.bias_term else found),), {}
+
+
+class Parameter(Layer):
+    """A learned array of its own, without an input; it starts at 0. Source: BVLC Caffe, parameter_layer.hpp."""
+
+    type: ClassVar[str] = "Parameter"
+    bottoms: ClassVar[tuple[int, int | None]] = (0, 0)
+    message: ClassVar[str] = "parameter_param"
+    example: ClassVar[str] = "{shape: [1, 8, 1, 1]}"
+
+    shape: tuple[Count, ...] = Field(description="Sizes of the axes, in Caffe's order.")
+
+    def shapes(self, bottoms: Sequence[Blob], tops: int = 1) -> tuple[Blob, ...]:
+        return (Blob(stored_shape(self.shape)),)
+
+    def params(self, bottoms: Sequence[Blob]) -> dict[str, ParamSpec]:
+        """`value`, its axes in Caffe's order."""
+        return {"value": ParamSpec(self.shape, Filler())}
+
+    def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
+        return (from_caffe_order(params["value"]),), {}

@@ -23,6 +23,28 @@ def ignore_label_field(message: str = "loss_param") -> Any:
     return Field(None, description="Label of pixels that count nowhere.", json_schema_extra=extra)
 
 
+def _labels(value: object) -> object:
+    """A list as a tuple; a list of one label as that label."""
+    if not isinstance(value, list | tuple):
+        return value
+    return value[0] if len(value) == 1 else tuple(value)
+
+
+IgnoredLabels = Annotated[
+    int | tuple[int, ...] | None,
+    BeforeValidator(_labels),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}, {"type": "null"}]}),
+]
+"""One label, a list of labels, or none."""
+
+
+def is_ignored(label: jax.Array, ignored: int | tuple[int, ...] | None) -> jax.Array:
+    """Which pixels have an ignored label: a boolean array of the label's shape."""
+    if ignored is None:
+        return jnp.zeros(label.shape, bool)
+    return jnp.isin(label, jnp.asarray(ignored, label.dtype))
+
+
 def _weights(value: object) -> object:
     if isinstance(value, str) and value in WEIGHT_SCHEMES:
         return value

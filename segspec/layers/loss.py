@@ -121,7 +121,7 @@ class SigmoidCrossEntropyLoss(LossLayer):
     normalization: Normalization = _normalization_field("BATCH_SIZE")
 
     def check(self, bottoms: Sequence[Blob]) -> None:
-        _check_equal(bottoms, "target")
+        check_equal(bottoms, "target")
 
     def loss(self, bottoms: Sequence[jax.Array]) -> jax.Array:
         score, target = bottoms
@@ -130,7 +130,8 @@ class SigmoidCrossEntropyLoss(LossLayer):
         return losses.normalized_sum(each, counted, self.normalization, score.shape[0])
 
 
-def _check_equal(bottoms: Sequence[Blob], second: str) -> None:
+def check_equal(bottoms: Sequence[Blob], second: str) -> None:
+    """Raises ShapeError unless the first two inputs have one shape; `second` is what the second is called."""
     if bottoms[0].shape != bottoms[1].shape:
         raise ShapeError(f"{second} is {bottoms[1]} but the score is {bottoms[0]}: sizes differ")
 
@@ -143,6 +144,7 @@ class FocalLoss(LossLayer):
     """
 
     type: ClassVar[str] = "FocalLoss"
+    in_caffe: ClassVar[bool] = False
     message: ClassVar[str] = "focal_loss_param"
     example: ClassVar[str] = "{gamma: 2, ignore_label: 11}"
 
@@ -160,20 +162,6 @@ class FocalLoss(LossLayer):
         score, label, counted = score_and_label(bottoms, self.ignore_label)
         each = losses.focal_loss(score, label, self.gamma, weight_array(self.class_weights))
         return losses.normalized_sum(each, counted, self.normalization, score.shape[0])
-
-
-class EuclideanLoss(LossLayer):
-    """Half the squared Euclidean distance: sum (a - b)^2 / (2 N), N the number of images. Source: Caffe."""
-
-    type: ClassVar[str] = "EuclideanLoss"
-    example: ClassVar[str] = "{}"
-
-    def check(self, bottoms: Sequence[Blob]) -> None:
-        _check_equal(bottoms, "target")
-
-    def loss(self, bottoms: Sequence[jax.Array]) -> jax.Array:
-        score, target = (bottom.astype(jnp.float32) for bottom in bottoms)
-        return jnp.sum(jnp.square(score - target)) / (2.0 * score.shape[0])
 
 
 class HingeLoss(LossLayer):
@@ -209,36 +197,6 @@ class MultinomialLogisticLoss(LossLayer):
     def loss(self, bottoms: Sequence[jax.Array]) -> jax.Array:
         probability, label, counted = score_and_label(bottoms, self.ignore_label)
         return losses.normalized_sum(losses.multinomial_logistic(probability, label), counted)
-
-
-class ContrastiveLoss(LossLayer):
-    """Pulls similar pairs together and pushes others apart.
-
-    sum(y d^2 + (1 - y) max(margin - d, 0)^2) / (2 N) over N pairs, d the Euclidean distance of two feature vectors and
-    y 1 for similar pairs. Bottoms: first features, second features, y. Source: Caffe, contrastive_loss_layer.cpp.
-    """
-
-    type: ClassVar[str] = "ContrastiveLoss"
-    bottoms: ClassVar[tuple[int, int | None]] = (3, 3)
-    message: ClassVar[str] = "contrastive_loss_param"
-    example: ClassVar[str] = "{margin: 1.5}"
-
-    margin: Real = Field(1.0, ge=0, description="Distance beyond which dissimilar pairs cost nothing.")
-    legacy_version: bool = Field(
-        False, description="Take max(margin - d^2, 0) for dissimilar pairs, as Caffe once did."
-    )
-
-    def check(self, bottoms: Sequence[Blob]) -> None:
-        first, second, similar = bottoms
-        if first.shape != second.shape:
-            raise ShapeError(f"the two inputs are {first} and {second}: sizes differ")
-        if similar.size != first.shape[0]:
-            raise ShapeError(f"the third input is {similar} for {first.shape[0]} pairs: it must hold one number a pair")
-
-    def loss(self, bottoms: Sequence[jax.Array]) -> jax.Array:
-        first, second = (bottom.reshape(bottom.shape[0], -1) for bottom in bottoms[:2])
-        pairs = losses.contrastive(first, second, bottoms[2].ravel(), self.margin, legacy=self.legacy_version)
-        return jnp.sum(pairs) / (2.0 * first.shape[0])
 
 
 Matrix = Annotated[

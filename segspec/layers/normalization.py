@@ -1,4 +1,4 @@
-"""Normalisation: over batches (BN, BatchNorm), over neighbours (LRN), over a sample (MVN)."""
+"""Normalisation: over batches (BN, BatchNorm), over neighbours (LRN), over a sample (MVN, Normalize)."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from segspec.ops.normalize import (
     local_response_across,
     local_response_within,
     mean_variance_normalize,
+    normalize_length,
     normalize_with,
     per_channel,
 )
@@ -253,3 +254,38 @@ class MVN(Layer):
 
     def sampling(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Sampling:
         return Sampling((0, 0))
+
+
+class Normalize(Layer):
+    """Gives each pixel, or each sample, length 1, then multiplies by learned factors.
+
+    y = scale x / sqrt(sum x^2 + eps), the sum over the channels of a pixel, or over all of a sample.
+    Source: Liu et al., ParseNet, 2015; SSD's Caffe, normalize_layer.cpp.
+    """
+
+    type: ClassVar[str] = "Normalize"
+    message: ClassVar[str] = "norm_param"
+    example: ClassVar[str] = "{across_spatial: false, scale_filler: {value: 20}}"
+
+    across_spatial: bool = Field(True, description="Whether the sum is over all of a sample, not over each pixel.")
+    channel_shared: bool = Field(True, description="Whether all channels share one factor.")
+    scale_filler: Filler = Field(Filler(value=1.0), description="How factors start.")
+    eps: Real = Field(1e-10, gt=0, description="Added to the sum of squares.")
+
+    def shapes(self, bottoms: Sequence[Blob], tops: int = 1) -> tuple[Blob, ...]:
+        """The shape of the input."""
+        _channels(bottoms[0])
+        return (bottoms[0]._replace(window=None),)
+
+    def params(self, bottoms: Sequence[Blob]) -> dict[str, ParamSpec]:
+        """`scale`, one number or (channels)."""
+        return {"scale": ParamSpec(() if self.channel_shared else (_channels(bottoms[0]),), self.scale_filler)}
+
+    def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
+        (x,) = bottoms
+        scale = params["scale"] if self.channel_shared else per_channel(params["scale"], x)
+        length_one = normalize_length(x, across_spatial=self.across_spatial, eps=self.eps)
+        return ((scale * length_one).astype(x.dtype),), {}
+
+    def sampling(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Sampling:
+        return Sampling((0, 0)) if self.across_spatial else Sampling()

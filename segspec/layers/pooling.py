@@ -1,36 +1,41 @@
-"""Pooling, pooling that keeps its mask, and the unpooling that uses it."""
+"""Pooling, pooling that keeps its mask, and pooling on a pyramid of grids."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from pydantic import Field, model_validator
 
 from segspec.layers.base import Arrays, Blob, Context, Count, Forward, Layer, Sampling, ShapeError
-from segspec.ops.argmax_pool import argmax_pool, index_dtype, to_flat, unpool, unpool_flat
+from segspec.ops.argmax_pool import argmax_pool, index_dtype
 from segspec.ops.cast import as_real
+from segspec.ops.order import to_caffe_order
 from segspec.ops.pooling import average_pool
+from segspec.ops.stochastic_pool import expected_pool, sample_pool
 from segspec.ops.window import Pair, PoolWindow
-from segspec.schema.types import Margin, Reference, Size
+from segspec.schema.types import Margin, Size
 
 
-def _check_image(x: Blob) -> None:
+def check_image(x: Blob) -> None:
+    """Raises ShapeError unless the blob is an image."""
     if len(x.shape) != 4:
         raise ShapeError(f"needs an image (batch, height, width, channels), got {x}")
 
 
 class Pooling(Layer):
-    """Reduces each window of each channel to its maximum or its mean.
+    """Reduces each window of each channel to its maximum, its mean, or an element drawn at random.
 
     Output size ceil((H + 2 pad - kernel) / stride) + 1, a last window that would start behind the image dropped; floor
     instead of ceil with round_mode FLOOR. MAX: windows are clipped to the image, and the first maximum passes the
-    gradient. AVE: the sum over the image divided by the window's area in the padded image. A second output of MAX is
-    the mask: where each maximum lay, as a local index. Source: Caffe, pooling_layer.cpp.
+    gradient. AVE: the sum over the image divided by the window's area in the padded image. STOCHASTIC, for inputs
+    from 0: in TRAIN an element x_i with probability x_i / sum x, in TEST the expectation sum x^2 / sum x; no padding.
+    A second output of MAX is the mask: where each maximum lay, as a local index.
+    Source: Caffe, pooling_layer.cpp, pooling_layer.cu; Zeiler and Fergus 2013 for STOCHASTIC.
     """
 
     type: ClassVar[str] = "Pooling"
@@ -40,7 +45,7 @@ class Pooling(Layer):
     message: ClassVar[str] = "pooling_param"
     example: ClassVar[str] = "{pool: MAX, kernel_size: 3, stride: 2}"
 
-    pool: Literal["MAX", "AVE", "STOCHASTIC"] = Field("MAX", description="What becomes of a window. No STOCHASTIC yet.")
+    pool: Literal["MAX", "AVE", "STOCHASTIC"] = Field("MAX", description="What becomes of a window.")
     kernel_size: Size | None = Field(None, description="Height and width of a window, in pixels.")
     stride: Size = Field((1, 1), description="Step from one window to the next, in pixels.")
     pad: Margin = Field((0, 0), description="Padding on every side, in pixels; it never wins a maximum.")
@@ -49,8 +54,8 @@ class Pooling(Layer):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        if self.pool == "STOCHASTIC":
-            raise ValueError("stochastic pooling is not supported; use MAX or AVE")
+        if self.pool == "STOCHASTIC" and self.pad != (0, 0):
+            raise ValueError("STOCHASTIC pooling takes no pad")
         if self.global_pooling and (self.kernel_size is not None or self.pad != (0, 0) or self.stride != (1, 1)):
             raise ValueError("global_pooling takes no kernel_size, stride or pad")
         if not self.global_pooling and self.kernel_size is None:
@@ -72,7 +77,7 @@ class Pooling(Layer):
     def shapes(self, bottoms: Sequence[Blob], tops: int = 1) -> tuple[Blob, ...]:
         """The pooled image, and the mask with its window."""
         (x,) = bottoms
-        _check_image(x)
+        check_image(x)
         if tops == 2 and self.pool != "MAX":
             raise ShapeError("only MAX pooling has a mask")
         window = self.window((x.shape[1], x.shape[2]))
@@ -85,6 +90,9 @@ class Pooling(Layer):
         window = self.window((x.shape[1], x.shape[2]))
         if self.pool == "AVE":
             return (average_pool(x, window),), {}
+        if self.pool == "STOCHASTIC":
+            key = ctx.key if ctx.train else None
+            return (expected_pool(x, window) if key is None else sample_pool(x, window, key),), {}
         maximum, index = argmax_pool(as_real(x), window)
         return (maximum.astype(x.dtype), index)[: ctx.tops], {}
 
@@ -115,80 +123,53 @@ class PoolingMask(Pooling):
         return self
 
 
-class Upsample(Layer):
-    """Puts each value back where the pooling found its maximum; all other places are 0.
+class SPP(Layer):
+    """Pools over the whole image, its halves, its quarters, ...: a vector whose length no input size changes.
 
-    The output has the size of what was pooled, or upsample_h x upsample_w, or scale times the input less one row or
-    column for pad_out_h or pad_out_w. Where windows overlapped and two values meet, the later one stays. Sizes other
-    than the pooled one keep the meaning of Caffe's flat indices: rows are filled one after the other.
-    Source: caffe-segnet, upsample_layer.cpp.
+    Level l of `pyramid_height` levels pools on a grid of 2^l x 2^l windows of ceil(size / 2^l) pixels, padded evenly to
+    cover the image. Each level is flattened in Caffe's order and the levels follow one another: (batch, numbers). A
+    height of 1 gives the pooled image as it is. Source: He et al. 2014; Caffe, spp_layer.cpp.
     """
 
-    type: ClassVar[str] = "Upsample"
-    bottoms: ClassVar[tuple[int, int | None]] = (2, 2)
-    message: ClassVar[str] = "upsample_param"
-    references: ClassVar[Mapping[str, int]] = {"mask": 1}
-    caffe_defaults: ClassVar[Mapping[str, Any]] = {"scale": 2}
-    example: ClassVar[str] = "{scale: 2}"
+    type: ClassVar[str] = "SPP"
+    message: ClassVar[str] = "spp_param"
+    example: ClassVar[str] = "{pyramid_height: 2}"
 
-    mask: Reference | None = Field(None, description="The PoolingMask whose maxima tell where values go.")
-    scale: Count | None = Field(None, description="Output height and width per input height and width.")
-    upsample_h: Count | None = Field(None, description="Output height in pixels, with upsample_w.")
-    upsample_w: Count | None = Field(None, description="Output width in pixels, with upsample_h.")
-    pad_out_h: bool = Field(False, description="Whether the output has one row less than scale says.")
-    pad_out_w: bool = Field(False, description="Whether the output has one column less than scale says.")
+    pyramid_height: Count = Field(description="Number of grids.")
+    pool: Literal["MAX", "AVE", "STOCHASTIC"] = Field("MAX", description="What becomes of a window.")
 
-    @model_validator(mode="after")
-    def _both_sizes(self) -> Self:
-        if (self.upsample_h is None) != (self.upsample_w is None):
-            raise ValueError("upsample_h and upsample_w go together: give both or neither")
-        if self.scale is None and (self.pad_out_h or self.pad_out_w):
-            raise ValueError("pad_out_h and pad_out_w take a row or column off what 'scale' says: give scale too")
-        return self
+    def levels(self, x: Blob) -> list[Pooling]:
+        """The pooling of each level. Raises ShapeError where an image has fewer pixels than a grid needs."""
+        check_image(x)
+        return [self._level(2**level, (x.shape[1], x.shape[2])) for level in range(self.pyramid_height)]
 
-    def size(self, x: Blob, mask: Blob) -> Pair:
-        """(height, width) of the output."""
-        if self.upsample_h is not None and self.upsample_w is not None:
-            return (self.upsample_h, self.upsample_w)
-        if self.scale is None and mask.window is not None:
-            return mask.window.input
-        scale = self.scale or 2
-        return (scale * x.shape[1] - self.pad_out_h, scale * x.shape[2] - self.pad_out_w)
+    def _level(self, bins: int, size: Pair) -> Pooling:
+        kernel = (-(-size[0] // bins), -(-size[1] // bins))
+        pad = tuple((kernel[axis] * bins - size[axis] + 1) // 2 for axis in (0, 1))
+        if any(pad[axis] >= kernel[axis] for axis in (0, 1)):
+            raise ShapeError(f"{size[0]}x{size[1]} pixels cannot be divided into a grid of {bins}x{bins} windows")
+        if self.pool == "STOCHASTIC" and any(pad):
+            raise ShapeError(f"STOCHASTIC needs a height and width that {bins} divides, got {size[0]}x{size[1]}")
+        return Pooling(pool=self.pool, kernel_size=kernel, stride=kernel, pad=(pad[0], pad[1]))
 
     def shapes(self, bottoms: Sequence[Blob], tops: int = 1) -> tuple[Blob, ...]:
-        """One output. Raises ShapeError where the mask is not of the same pooling."""
-        x, mask = bottoms
-        _check_image(x)
-        if x.shape != mask.shape:
-            raise ShapeError(f"the mask must have the shape of the input, {x}, but is {mask}")
-        size = self.size(x, mask)
-        if min(size) < 1:
-            raise ShapeError(f"an output of {size[0]}x{size[1]} pixels is empty")
-        if mask.window is not None and mask.window.input != size:
-            _refuse_outside(mask.window, size)
-        return (Blob((x.shape[0], *size, x.shape[3]), x.dtype),)
+        """(batch, numbers), or the pooled image for a height of 1."""
+        pooled = [level.shapes(bottoms)[0] for level in self.levels(bottoms[0])]
+        if len(pooled) == 1:
+            return (pooled[0],)
+        batch = bottoms[0].shape[0]
+        return (Blob((batch, sum(level.size // batch for level in pooled)), pooled[0].dtype),)
 
     def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
-        x, mask = bottoms
-        window = ctx.inputs[1].window if len(ctx.inputs) == 2 else None
-        size = self.size(Blob(x.shape), Blob(mask.shape, window=window))
-        if window is None:
-            return (unpool_flat(x, mask, size),), {}
-        if window.input[1] != size[1]:
-            return (unpool_flat(x, to_flat(mask, window), size),), {}
-        plane = unpool(x, mask, window)
-        rows = (0, size[0] - window.input[0], 0)
-        return (lax.pad(plane, jnp.zeros((), x.dtype), ((0, 0, 0), rows, (0, 0, 0), (0, 0, 0))),), {}
+        x = bottoms[0]
+        pooled: list[jax.Array] = []
+        for number, level in enumerate(self.levels(Blob(x.shape))):
+            key = None if ctx.key is None else jax.random.fold_in(ctx.key, number)
+            pooled += level.forward({}, {}, bottoms, replace(ctx, key=key, tops=1))[0]
+        if len(pooled) == 1:
+            return (pooled[0],), {}
+        rows = [to_caffe_order(level).reshape(x.shape[0], -1) for level in pooled]
+        return (jnp.concatenate(rows, axis=1),), {}
 
     def sampling(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Sampling:
-        x, y = bottoms[0].shape, tops[0].shape
-        return Sampling((1, 1), (Fraction(1, max(1, round(y[1] / x[1]))), Fraction(1, max(1, round(y[2] / x[2])))))
-
-
-def _refuse_outside(window: PoolWindow, size: Pair) -> None:
-    """Flat indices of the pooled plane must lie inside the output plane."""
-    if window.input[0] * window.input[1] > size[0] * size[1]:
-        raise ShapeError(
-            f"an output of {size[0]}x{size[1]} pixels cannot hold the maxima of the "
-            f"{window.input[0]}x{window.input[1]} that were pooled; leave the size out to get that"
-        )
+        return Sampling((0, 0), (Fraction(bottoms[0].shape[1]), Fraction(bottoms[0].shape[2])))

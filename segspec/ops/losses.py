@@ -109,6 +109,18 @@ def hinge(score: jax.Array, label: jax.Array, *, squared: bool) -> jax.Array:
     return jnp.sum(jnp.square(margins) if squared else margins, axis=-1)
 
 
+def absolute(difference: jax.Array) -> jax.Array:
+    """|d| of each element; the gradient at 0 is 0."""
+    return jnp.where(difference == 0, 0.0, jnp.abs(difference))
+
+
+def smooth_absolute(difference: jax.Array, sigma: float) -> jax.Array:
+    """(sigma d)^2 / 2 where |d| < 1 / sigma^2, else |d| - 1 / (2 sigma^2), of each element."""
+    bend = 1.0 / sigma**2
+    size = jnp.abs(difference)
+    return jnp.where(size < bend, jnp.square(sigma * difference) / 2, size - bend / 2)
+
+
 def contrastive(first: jax.Array, second: jax.Array, similar: jax.Array, margin: float, *, legacy: bool) -> jax.Array:
     """The loss of each pair: d^2 where similar, else max(margin - d, 0)^2, d the Euclidean distance.
 

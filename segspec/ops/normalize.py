@@ -124,3 +124,11 @@ def mean_variance_normalize(x: jax.Array, *, variance: bool, across_channels: bo
         rest = jax.lax.stop_gradient(jnp.square(jnp.sqrt(variances) + eps) - variances)
         centred = centred / jnp.sqrt(variances + rest)
     return centred.astype(x.dtype)
+
+
+def normalize_length(x: jax.Array, *, across_spatial: bool, eps: float) -> jax.Array:
+    """x / sqrt(sum x^2 + eps) in float32, the sum over the channels of each pixel, or over all of a sample."""
+    values = x.astype(jnp.float32)
+    channel, _ = channel_axes(x)
+    axes = tuple(range(1, x.ndim)) if across_spatial else (channel,)
+    return values * lax.rsqrt(jnp.sum(jnp.square(values), axes, keepdims=True) + eps)

@@ -1,4 +1,4 @@
-"""Average pooling with Caffe's rules for borders."""
+"""Average pooling with Caffe's rules for borders, and the sums it is made of."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ def average_pool(x: jax.Array, window: PoolWindow) -> jax.Array:
     Returns:
         (batch, *window.output, channels), summed in float32 and returned in the type of x; float32 for whole numbers.
     """
+    return (sum_pool(x, window) / window_areas(window)[None, :, :, None]).astype(as_real(x).dtype)
+
+
+def sum_pool(x: jax.Array, window: PoolWindow) -> jax.Array:
+    """The sum of each window over the image: (batch, *window.output, channels), float32."""
     padding = [(0, 0)]
     for axis in (0, 1):
         end = (window.output[axis] - 1) * window.stride[axis] + window.kernel[axis]
@@ -35,10 +40,10 @@ def average_pool(x: jax.Array, window: PoolWindow) -> jax.Array:
         (1, *window.stride, 1),
         (*padding, (0, 0)),
     )
-    return (total / _areas(window)[None, :, :, None]).astype(as_real(x).dtype)
+    return total
 
 
-def _areas(window: PoolWindow) -> np.ndarray:
+def window_areas(window: PoolWindow) -> np.ndarray:
     """(height, width): pixels of each window within the padded image."""
     along = []
     for axis in (0, 1):

@@ -12,11 +12,13 @@ from segspec.layers.activation import (
     BNLL,
     ELU,
     AbsVal,
+    Clip,
     Exp,
     Log,
     Power,
     PReLU,
     ReLU,
+    ReLU6,
     Sigmoid,
     Softmax,
     Swish,
@@ -128,3 +130,21 @@ def test_half_precision_stays_and_integers_become_real() -> None:
     assert run(Softmax(), jnp.ones((2, 3), jnp.bfloat16)).dtype == jnp.bfloat16
     assert run(ReLU(), jnp.ones(3, jnp.bfloat16)).dtype == jnp.bfloat16
     assert run(Power(scale=0.5), jnp.array([3], jnp.int32))[0] == 1.5
+
+
+def _slopes(layer: Layer, x: object) -> np.ndarray:
+    return np.asarray(jax.grad(lambda x: jnp.sum(layer.forward({}, {}, [x], Context())[0][0]))(jnp.asarray(x)))
+
+
+def test_rectified_up_to_6() -> None:
+    x = np.float32([-1, 0, 0.5, 6, 7])
+    np.testing.assert_array_equal(ReLU6().forward({}, {}, [jnp.asarray(x)], Context())[0][0], [0, 0, 0.5, 6, 6])
+    np.testing.assert_array_equal(_slopes(ReLU6(), x), [0, 0, 1, 0, 0])
+
+
+def test_clipped_at_both_ends_which_still_pass_the_gradient() -> None:
+    layer, x = Clip(min=-1, max=2), np.float32([-3, -1, 0.5, 2, 2.5])
+    np.testing.assert_array_equal(layer.forward({}, {}, [jnp.asarray(x)], Context())[0][0], [-1, -1, 0.5, 2, 2])
+    np.testing.assert_array_equal(_slopes(layer, x), [0, 1, 1, 1, 0])
+    with pytest.raises(ValidationError, match="min 2 is above max 1"):
+        Clip(min=2, max=1)

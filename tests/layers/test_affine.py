@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from segspec.layers.affine import Bias, Scale
+from segspec.layers.affine import Bias, BiasChannel, Scale
 from segspec.layers.base import Blob, Context, Layer, ShapeError
 
 X = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
@@ -115,3 +115,38 @@ def test_refuses_what_does_not_fit(layer: type[Layer]) -> None:
         layer.model_validate({"axis": 0}).shapes([image, Blob((2, 4, 3, 5))])
     with pytest.raises(ValidationError, match="greater than or equal to -1"):
         layer.model_validate({"num_axes": -2})
+
+
+SCORE = np.random.default_rng(2).normal(size=(2, 4, 5, 3)).astype(np.float32)
+
+
+def biased(layer: BiasChannel, label: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    bottoms = [jnp.asarray(SCORE), jnp.asarray(label)]
+    (y,), _ = layer.forward({}, {}, bottoms, Context())
+    assert layer.shapes([Blob(bottom.shape) for bottom in bottoms]) == (Blob(y.shape),)
+    return np.asarray(y) - SCORE
+
+
+def test_classes_of_an_image_gain_everywhere() -> None:
+    label = np.array([[0, 2, 2, -1], [1, 255, 0, 7]]).reshape(2, 1, 1, 4)
+    gains = biased(BiasChannel(bg_bias=3, fg_bias=5, ignore_label=255), label)
+    expected = np.zeros(SCORE.shape)
+    expected[0] = [3, 0, 10]
+    expected[1] = [3, 5, 0]
+    np.testing.assert_allclose(gains, expected, atol=1e-5)
+
+
+def test_each_pixel_gains_for_its_class_and_for_the_background() -> None:
+    label = np.random.default_rng(0).choice([0, 1, 2, 255, 9], (2, 4, 5, 1))
+    gains = biased(BiasChannel(bg_bias=3, fg_bias=5, ignore_label=(255, 9), label_type="PIXEL"), label)
+    for place in np.ndindex(2, 4, 5):
+        expected = {0: [3, 0, 0], 1: [3, 5, 0], 2: [3, 0, 5]}.get(int(label[place][0]), [0, 0, 0])
+        np.testing.assert_allclose(gains[place], expected, atol=1e-5)
+
+
+def test_labels_that_fit_no_score() -> None:
+    score = Blob(SCORE.shape)
+    with pytest.raises(ShapeError, match="PIXEL needs a label a pixel"):
+        BiasChannel(label_type="PIXEL").shapes([score, Blob((2, 4, 4, 1))])
+    with pytest.raises(ShapeError, match="IMAGE needs a list of classes an image, 2x1x1xlabels"):
+        BiasChannel().shapes([score, Blob((2, 4, 5, 1))])

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from segspec.layers.base import Blob, Context, Layer, ShapeError
-from segspec.layers.combination import ArgMax, Eltwise, Reduction
+from segspec.layers.combination import ArgMax, Axpy, Eltwise, Reduction
 
 RNG = np.random.default_rng(0)
 
@@ -86,3 +86,21 @@ def test_without_axis_positions_count_channels_first() -> None:
 def test_top_k_is_at_most_what_there_is() -> None:
     with pytest.raises(ShapeError, match="top_k is 4 but only 3 elements"):
         ArgMax(axis=1, top_k=4).shapes([Blob((2, 4, 5, 3))])
+
+
+def test_a_factor_a_channel_scales_before_the_sum() -> None:
+    x, term = RNG.normal(size=(2, 2, 4, 5, 3)).astype(np.float32)
+    factor = RNG.normal(size=(2, 3)).astype(np.float32)
+    expected = factor[:, None, None] * x + term
+    np.testing.assert_allclose(run(Axpy(), factor, x, term), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(run(Axpy(), factor.reshape(2, 1, 1, 3), x, term), expected, rtol=1e-5, atol=1e-6)
+    vectors = x[:, 0, 0], term[:, 0, 0]
+    np.testing.assert_allclose(run(Axpy(), factor, *vectors), factor * vectors[0] + vectors[1], rtol=1e-5, atol=1e-6)
+
+
+def test_factors_that_fit_no_channel() -> None:
+    x = Blob((2, 4, 5, 3))
+    with pytest.raises(ShapeError, match="needs one factor a sample and channel of 2x4x5x3, got 2x4x5x3"):
+        Axpy().shapes([x, x, x])
+    with pytest.raises(ShapeError, match="needs equal shapes to add"):
+        Axpy().shapes([Blob((2, 3)), x, Blob((2, 4, 4, 3))])

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from segspec.layers.base import Blob, Context, Filler, Layer, Sampling, ShapeError
-from segspec.layers.convolution import Convolution, Deconvolution
+from segspec.layers.convolution import Convolution, Deconvolution, DepthwiseConvolution
 
 IMAGE = Blob((2, 7, 9, 4))
 
@@ -199,3 +199,20 @@ def test_receptive_fields() -> None:
     assert layer.sampling([IMAGE], layer.shapes([IMAGE])) == Sampling((7, 5), (Fraction(1), Fraction(2)))
     turned = made(Deconvolution, kernel_size=[4, 5], stride=2)
     assert turned.sampling([IMAGE], turned.shapes([IMAGE])) == Sampling((2, 3), (Fraction(1, 2), Fraction(1, 2)))
+
+
+@pytest.mark.parametrize("written", [{}, {"group": 4}])
+def test_a_depthwise_convolution_has_a_group_a_channel(written: dict[str, int]) -> None:
+    layer = made(DepthwiseConvolution, num_output=8, pad=1, stride=2, **written)
+    same = made(Convolution, num_output=8, pad=1, stride=2, group=4)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=IMAGE.shape), jnp.float32)
+    assert layer.params([IMAGE]) == same.params([IMAGE])
+    assert layer.multiply_adds([IMAGE], layer.shapes([IMAGE])) == same.multiply_adds([IMAGE], same.shapes([IMAGE]))
+    np.testing.assert_array_equal(run(layer, x), run(same, x))
+
+
+def test_groups_that_are_not_depthwise() -> None:
+    with pytest.raises(ShapeError, match="group 4 must divide the 4 channels of the input and num_output 6"):
+        made(DepthwiseConvolution).shapes([IMAGE])
+    with pytest.raises(ShapeError, match="group is 2 but the input has 4 channels; leave group out"):
+        made(DepthwiseConvolution, num_output=4, group=2).shapes([IMAGE])

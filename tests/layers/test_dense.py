@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from segspec.layers.base import Blob, Context, Sampling
-from segspec.layers.dense import Embed, InnerProduct
+from segspec.layers.dense import Embed, InnerProduct, Parameter
 
 RNG = np.random.default_rng(0)
 
@@ -51,3 +51,14 @@ def test_a_number_outside_the_table_is_seen() -> None:
     (top,), _ = layer.forward(params, {}, [jnp.array([[0, 2, 3, -1]])], Context())
     np.testing.assert_array_equal(top[0], [[1, 2], [5, 6], [np.nan] * 2, [np.nan] * 2])
     assert layer.shapes([Blob((1, 4), "int32")])[0].shape == (1, 4, 2)
+
+
+def test_a_learned_array_stands_alone() -> None:
+    layer = Parameter(shape=(2, 3, 4, 5))
+    spec = layer.params([])["value"]
+    assert (spec.shape, spec.filler.value, spec.layout) == ((2, 3, 4, 5), 0.0, "plain")
+    value = RNG.normal(size=spec.shape).astype(np.float32)
+    (top,), _ = layer.forward({"value": jnp.asarray(value)}, {}, [], Context())
+    assert layer.shapes([]) == (Blob(top.shape),)
+    np.testing.assert_array_equal(np.asarray(top).transpose(0, 3, 1, 2), value)
+    assert Parameter(shape=(7,)).shapes([]) == (Blob((7,)),)

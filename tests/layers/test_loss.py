@@ -12,8 +12,6 @@ from pydantic import ValidationError
 
 from segspec.layers.base import Blob, Context, Layer, ShapeError
 from segspec.layers.loss import (
-    ContrastiveLoss,
-    EuclideanLoss,
     FocalLoss,
     HingeLoss,
     InfogainLoss,
@@ -185,11 +183,6 @@ def test_hinge_loss_formula() -> None:
     assert loss(HingeLoss(norm="L2"), score, label) == pytest.approx((1.5**2 + 1) / 2)
 
 
-def test_euclidean_loss_halves_and_divides_by_images() -> None:
-    assert loss(EuclideanLoss(), np.float32([[1, 2], [3, 4]]), np.float32([[0, 0], [0, 0]])) == 30 / 4
-    assert "sizes differ" in refused(EuclideanLoss(), Blob((2, 3)), Blob((2, 4)))
-
-
 def test_multinomial_loss_of_a_vanished_probability_is_finite() -> None:
     rows = np.array([[1.0, 0.0], [0.5, 0.5]], np.float32)
     expected = -(math.log(1e-20) + math.log(0.5)) / 2
@@ -222,17 +215,6 @@ def test_infogain_says_what_is_wrong_with_its_matrix() -> None:
         InfogainLoss(matrix=((1.0, 0.0), (0.0,)))
     with pytest.raises(ValueError, match=r"the matrix in H\.binaryproto must be read"):
         loss(InfogainLoss(source="H.binaryproto"), SCORE, LABEL)
-
-
-def test_contrastive_loss_formula_and_equal_pairs() -> None:
-    a, b = np.float32([[0, 0], [0, 0], [1, 1], [2, 2]]), np.float32([[3, 4], [0.3, 0.4], [1, 1], [2, 2]])
-    similar = np.array([1, 0, 0, 1], np.float32)
-    assert loss(ContrastiveLoss(), a, b, similar) == pytest.approx((25 + 0.25 + 1 + 0) / 8)
-    legacy = ContrastiveLoss(legacy_version=True)
-    assert loss(legacy, a, b, similar) == pytest.approx((25 + 0.75 + 1 + 0) / 8)
-    assert np.isfinite(gradient(ContrastiveLoss(), a, b, similar)).all()
-    assert "4x2 and 4x3" in refused(ContrastiveLoss(), Blob((4, 2)), Blob((4, 3)), Blob((4,)))
-    assert "one number a pair" in refused(ContrastiveLoss(), Blob((4, 2)), Blob((4, 2)), Blob((5,)))
 
 
 @pytest.mark.oracle

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from segspec.layers.base import Blob, Context, Layer, Sampling, ShapeError
-from segspec.layers.normalization import BN, LRN, MVN, BatchNorm
+from segspec.layers.normalization import BN, LRN, MVN, BatchNorm, Normalize
 
 Arrays = dict[str, jax.Array]
 SHAPE = (2, 4, 5, 3)
@@ -269,3 +269,26 @@ def test_mvn_needs_an_eps_and_sees_everything() -> None:
     with pytest.raises(ValidationError, match="greater than 0"):
         MVN(eps=0.0)
     assert MVN().sampling([IMAGE], [IMAGE]) == Sampling((0, 0))
+
+
+@pytest.mark.parametrize("across", [True, False])
+@pytest.mark.parametrize("shared", [True, False])
+def test_lengths_are_normalised(across: bool, shared: bool) -> None:
+    layer = Normalize(across_spatial=across, channel_shared=shared, eps=0.5)
+    x = values().astype(np.float64)
+    scale = np.float32(2.5) if shared else np.float32([1, 2, 3])
+    assert layer.params([IMAGE])["scale"].shape == scale.shape
+    (y,), _ = layer.forward({"scale": jnp.asarray(scale)}, {}, [jnp.asarray(x, jnp.float32)], Context())
+    length = np.sqrt((x**2).sum((1, 2, 3) if across else 3, keepdims=True) + 0.5)
+    np.testing.assert_allclose(y, scale * x / length, rtol=1e-5, atol=1e-6)
+
+
+def test_lengths_of_vectors_and_of_zeros() -> None:
+    layer = Normalize(channel_shared=False, across_spatial=False)
+    rows = np.float32([[3, 4], [0, 0]])
+    (y,), _ = layer.forward({"scale": jnp.ones(2)}, {}, [jnp.asarray(rows)], Context())
+    np.testing.assert_allclose(y, [[0.6, 0.8], [0, 0]], rtol=1e-6)
+    assert layer.sampling([IMAGE], [IMAGE]) == Sampling()
+    assert Normalize().sampling([IMAGE], [IMAGE]) == Sampling((0, 0))
+    with pytest.raises(ShapeError, match="needs channels"):
+        Normalize().shapes([Blob((3,))])

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import math
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from segspec.layers.base import Blob, Context, Layer, Sampling, ShapeError
-from segspec.layers.pooling import Pooling, PoolingMask, Upsample
+from segspec.layers.pooling import SPP, Pooling, PoolingMask
 from segspec.ops.window import PoolWindow
 
 IMAGE = Blob((2, 7, 9, 3))
@@ -25,13 +26,6 @@ def pool(layer: Layer, x: jax.Array, tops: int = 1) -> tuple[jax.Array, ...]:
     declared = layer.shapes([Blob(x.shape, str(x.dtype))], tops)
     assert [(top.shape, str(top.dtype)) for top in outputs] == [(blob.shape, blob.dtype) for blob in declared]
     return outputs
-
-
-def upsample(layer: Upsample, x: jax.Array, mask: jax.Array, blob: Blob) -> np.ndarray[Any, Any]:
-    bottoms = Blob(x.shape), blob
-    (y,) = jax.jit(lambda *arrays: layer.forward({}, {}, arrays, Context(inputs=bottoms))[0])(x, mask)
-    assert y.shape == layer.shapes(bottoms)[0].shape
-    return np.asarray(y)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +58,7 @@ def test_global_pooling_takes_the_whole_image() -> None:
     ("fields", "message"),
     [
         ({}, "needs 'kernel_size'"),
-        ({"pool": "STOCHASTIC", "kernel_size": 2}, "stochastic pooling is not supported; use MAX or AVE"),
+        ({"pool": "STOCHASTIC", "kernel_size": 2, "pad": 1}, "STOCHASTIC pooling takes no pad"),
         ({"global_pooling": True, "kernel_size": 2}, "global_pooling takes no kernel_size, stride or pad"),
         ({"global_pooling": True, "stride": 2}, "global_pooling takes no kernel_size, stride or pad"),
         ({"global_pooling": True, "pad": 1}, "global_pooling takes no kernel_size, stride or pad"),
@@ -111,126 +105,88 @@ def test_receptive_fields() -> None:
     everything = Pooling(global_pooling=True)
     seen = everything.sampling([IMAGE], everything.shapes([IMAGE]))
     assert seen == Sampling((0, 0), (Fraction(7), Fraction(9)))
-    bottoms = Blob((1, 4, 5, 2)), Blob((1, 4, 5, 2), "uint8")
-    for fields in ({"scale": 3}, {"upsample_h": 11, "upsample_w": 14}):
-        back = Upsample.model_validate(fields)
-        third = Fraction(1, 3)
-        assert back.sampling(bottoms, back.shapes(bottoms)) == Sampling((1, 1), (third, third))
 
 
-@pytest.mark.parametrize("fields", [{}, {"kernel_size": 3}, {"kernel_size": 3, "pad": 1}, {"kernel_size": [3, 2]}])
-def test_maxima_return_to_their_places(fields: dict[str, Any]) -> None:
-    layer = PoolingMask.model_validate(fields)
-    x = values()
-    pooled, mask = pool(layer, x, 2)
-    blob = layer.shapes([IMAGE], 2)[1]
-    y = upsample(Upsample(), pooled, mask, blob)
-    assert y.shape == x.shape
-    np.testing.assert_array_equal(y[y != 0], np.asarray(x)[y != 0])
-    if not fields:
-        assert (y != 0).sum() == pooled.size
+def windows_of(x: np.ndarray[Any, Any], layer: Pooling) -> list[tuple[tuple[int, ...], np.ndarray[Any, Any]]]:
+    """Where each pooled number stands, and the (pixels, channels) of its window."""
+    window = layer.window((x.shape[1], x.shape[2]))
+    (down, across), (high, wide) = window.stride, window.kernel
+    return [
+        ((n, i, j), x[n, i * down : i * down + high, j * across : j * across + wide].reshape(-1, x.shape[3]))
+        for n in range(x.shape[0])
+        for i in range(window.output[0])
+        for j in range(window.output[1])
+    ]
 
 
-POOLED = Blob((1, 4, 5, 2))
-MASK = POOLED._replace(dtype="uint8", window=PoolWindow.over((7, 9), (2, 2), (2, 2)))
+STOCHASTIC = Pooling(pool="STOCHASTIC", kernel_size=(3, 2), stride=(2, 2))
 
 
-@pytest.mark.parametrize(
-    ("fields", "window", "size"),
-    [
-        ({}, True, (7, 9)),
-        ({"scale": 2}, True, (8, 10)),
-        ({"scale": 2, "pad_out_h": True}, True, (7, 10)),
-        ({"scale": 2, "pad_out_w": True, "pad_out_h": True}, True, (7, 9)),
-        ({"scale": 3, "upsample_h": 9, "upsample_w": 9}, True, (9, 9)),
-        ({"upsample_h": 6, "upsample_w": 12}, True, (6, 12)),
-        ({}, False, (8, 10)),
-        ({"scale": 3}, False, (12, 15)),
-        ({"upsample_h": 7, "upsample_w": 9}, False, (7, 9)),
-        ({"scale": 1, "pad_out_w": True}, False, (4, 4)),
-    ],
-)
-def test_sizes_of_an_unpooling(fields: dict[str, Any], window: bool, size: tuple[int, int]) -> None:
-    mask = MASK if window else MASK._replace(window=None)
-    layer = Upsample.model_validate(fields)
-    y = upsample(layer, values(POOLED.shape), jnp.zeros(POOLED.shape, jnp.uint8), mask)
-    assert y.shape == (1, *size, 2)
+def test_stochastic_pooling_tests_with_the_expectation() -> None:
+    x = np.abs(np.asarray(values()))
+    x[0, :3, :2, 0] = 0
+    (y,) = pool(STOCHASTIC, jnp.asarray(x))
+    assert y.shape == (2, 3, 5, 3)
+    for place, pixels in windows_of(x, STOCHASTIC):
+        total = pixels.sum(0)
+        expected = np.divide((pixels**2).sum(0), total, out=np.zeros(3, np.float32), where=total > 0)
+        np.testing.assert_allclose(y[place], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("size", [(7, 9), (8, 9), (7, 11), (9, 7), (13, 5), (10, 10)])
-def test_other_sizes_keep_the_meaning_of_flat_indices(size: tuple[int, int]) -> None:
-    x = values((1, 7, 9, 2))
-    pooled, mask = pool(PoolingMask(), x, 2)
-    y = upsample(Upsample(upsample_h=size[0], upsample_w=size[1]), pooled, mask, MASK)
-    plane = upsample(Upsample(), pooled, mask, MASK).reshape(63, 2)
-    expected = np.zeros((size[0] * size[1], 2), np.float32)
-    expected[:63] = plane
-    np.testing.assert_array_equal(y.reshape(-1, 2), expected)
+def test_stochastic_pooling_trains_with_elements_drawn_by_their_size() -> None:
+    x = np.tile(np.float32([[1, 2], [0, 5]]).reshape(1, 2, 2, 1), (1, 40, 50, 1))
+    layer = Pooling(pool="STOCHASTIC", kernel_size=(2, 2), stride=(2, 2))
+    drawing = Context(train=True, key=jax.random.key(3))
+
+    def drawn(x: jax.Array) -> jax.Array:
+        return layer.forward({}, {}, [x], drawing)[0][0]
+
+    y, pull = jax.vjp(jax.jit(drawn), jnp.asarray(x))
+    shares = [float(np.mean(np.asarray(y) == value)) for value in (0, 1, 2, 5)]
+    assert shares[0] == 0
+    np.testing.assert_allclose(shares[1:], np.array([1, 2, 5]) / 8, atol=0.04)
+    (gradient,) = pull(jnp.full(y.shape, 3.0))
+    places = np.asarray(gradient).reshape(40, 2, 50, 2).transpose(0, 2, 1, 3).reshape(2000, 4)
+    np.testing.assert_array_equal(np.sort(places, 1), np.tile([0, 0, 0, 3], (2000, 1)))
+    chosen = np.float32([1, 2, 0, 5])[places.argmax(1)]
+    np.testing.assert_array_equal(chosen, np.asarray(y).ravel())
 
 
-def test_flat_masks_of_another_program_are_understood() -> None:
-    x = jnp.arange(1.0, 5.0).reshape(1, 2, 2, 1)
-    flat = jnp.array([0.0, 7.0, 9.0, 7.0]).reshape(1, 2, 2, 1)
-    y = upsample(Upsample(), x, flat, Blob((1, 2, 2, 1)))
-    expected = np.zeros(16)
-    expected[[0, 7, 9]] = [1, 4, 3]
-    np.testing.assert_array_equal(y.ravel(), expected)
+def test_stochastic_pooling_keeps_windows_that_the_border_cuts() -> None:
+    x = jnp.ones((1, 5, 5, 1))
+    layer = Pooling(pool="STOCHASTIC", kernel_size=(3, 3), stride=(3, 3))
+    (y,), _ = layer.forward({}, {}, [x], Context(train=True, key=jax.random.key(0)))
+    np.testing.assert_array_equal(y, np.ones((1, 2, 2, 1)))
 
 
-@pytest.mark.parametrize("fields", [{}, {"upsample_h": 8, "upsample_w": 9}, {"upsample_h": 7, "upsample_w": 10}])
-def test_the_gradient_of_an_unpooling_reads_the_places(fields: dict[str, Any]) -> None:
-    _, mask = pool(PoolingMask(), values((1, 7, 9, 2)), 2)
-    layer = Upsample.model_validate(fields)
-    numbered = jnp.arange(float(layer.shapes([POOLED, MASK])[0].size)).reshape(layer.shapes([POOLED, MASK])[0].shape)
-
-    def total(x: jax.Array) -> jax.Array:
-        (y,), _ = layer.forward({}, {}, [x, mask], Context(inputs=(POOLED, MASK)))
-        return jnp.sum(y * numbered)
-
-    places = upsample(layer, jnp.ones(POOLED.shape), mask, MASK)
-    gradient = np.asarray(jax.grad(total)(values(POOLED.shape)))
-    np.testing.assert_array_equal(np.sort(gradient, None), np.sort(np.asarray(numbered)[places == 1], None))
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"upsample_h": 4}, "upsample_h and upsample_w go together"),
-        ({"upsample_w": 4}, "upsample_h and upsample_w go together"),
-        ({"pad_out_h": True}, "give scale too"),
-        ({"pad_out_w": True, "upsample_h": 4, "upsample_w": 4}, "give scale too"),
-        ({"scale": 0}, "greater than or equal to 1"),
-    ],
-)
-def test_sizes_that_contradict_each_other(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
-        Upsample.model_validate(fields)
+@pytest.mark.parametrize("kind", ["MAX", "AVE"])
+@pytest.mark.parametrize(("size", "height"), [((9, 11), 3), ((8, 8), 4), ((7, 5), 2), ((4, 1), 1)])
+def test_a_pyramid_is_what_its_poolings_give(kind: Literal["MAX", "AVE"], size: tuple[int, int], height: int) -> None:
+    x = values((2, *size, 3))
+    (y,) = pool(SPP(pyramid_height=height, pool=kind), x)
+    expected = []
+    for bins in (2**level for level in range(height)):
+        kernel = [math.ceil(length / bins) for length in size]
+        pad = [(kernel[axis] * bins - size[axis] + 1) // 2 for axis in (0, 1)]
+        level = Pooling(pool=kind, kernel_size=tuple(kernel), stride=tuple(kernel), pad=tuple(pad))
+        (pooled,) = pool(level, x)
+        assert pooled.shape == (2, bins, bins, 3)
+        expected.append(np.asarray(pooled).transpose(0, 3, 1, 2).reshape(2, -1))
+    if height == 1:
+        assert y.shape == (2, 1, 1, 3)
+    np.testing.assert_allclose(np.asarray(y).reshape(2, -1), np.concatenate(expected, 1), rtol=1e-6)
 
 
-def test_a_prototxt_means_twice_the_size() -> None:
-    assert Upsample.caffe_defaults == {"scale": 2}
+def test_a_pyramid_refuses_grids_finer_than_the_image() -> None:
+    with pytest.raises(ShapeError, match="3x9 pixels cannot be divided into a grid of 4x4 windows"):
+        SPP(pyramid_height=3).shapes([Blob((1, 3, 9, 2))])
+    with pytest.raises(ShapeError, match="STOCHASTIC needs a height and width that 2 divides, got 7x9"):
+        SPP(pyramid_height=2, pool="STOCHASTIC").shapes([IMAGE])
 
 
-@pytest.mark.parametrize(
-    ("x", "fields", "message"),
-    [
-        (Blob((1, 4, 5, 3)), {}, "the mask must have the shape of the input, 1x4x5x3, but is 1x4x5x2"),
-        (Blob((1, 5, 4, 2)), {}, "the mask must have the shape of the input, 1x5x4x2, but is 1x4x5x2"),
-        (Blob((2, 3)), {}, "needs an image .*, got 2x3"),
-        (
-            POOLED,
-            {"upsample_h": 6, "upsample_w": 9},
-            "an output of 6x9 pixels cannot hold the maxima of the 7x9 that were pooled; leave the size out",
-        ),
-        (POOLED, {"scale": 1}, "an output of 4x5 pixels cannot hold"),
-    ],
-)
-def test_masks_that_do_not_fit(x: Blob, fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(ShapeError, match=message):
-        Upsample.model_validate(fields).shapes([x, MASK])
-
-
-def test_an_output_without_pixels_is_refused() -> None:
-    line = Blob((1, 1, 5, 2))
-    with pytest.raises(ShapeError, match="an output of 0x5 pixels is empty"):
-        Upsample(scale=1, pad_out_h=True).shapes([line, line])
+def test_a_stochastic_pyramid_draws_anew_at_each_level() -> None:
+    x = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (1, 4, 4, 1)), jnp.float32)
+    (y,), _ = SPP(pyramid_height=2, pool="STOCHASTIC").forward({}, {}, [x], Context(train=True, key=jax.random.key(1)))
+    assert y.shape == (1, 5)
+    assert set(np.asarray(y).ravel()) <= set(np.asarray(x).ravel())
+    assert SPP(pyramid_height=1).sampling([IMAGE], SPP(pyramid_height=1).shapes([IMAGE])).kernel == (0, 0)
