@@ -14,6 +14,7 @@ from segspec.errors import SpecError
 from segspec.evaluate.model import Model, deploy_graph
 from segspec.graph.graph import Graph
 from segspec.net import apply
+from segspec.ops.resize import resize_bilinear
 
 Image = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.uint8]
@@ -80,11 +81,8 @@ class Predictor:
                 want=(score,),
             )
             scores = outputs.blobs[score].astype(jnp.float32)
-            if scores.shape[1:3] != size:
-                scores = jax.image.resize(scores, (1, *size, scores.shape[3]), "linear")
-            scores = scores[:, : prepared[0], : prepared[1]]
-            if prepared != wanted:
-                scores = jax.image.resize(scores, (1, *wanted, scores.shape[3]), "linear")
+            scores = resize_bilinear(scores, size, align_corners=False)[:, : prepared[0], : prepared[1]]
+            scores = resize_bilinear(scores, wanted, align_corners=False)
             return jnp.argmax(scores[0], axis=-1).astype(jnp.uint8)
 
         return size, jax.jit(run)

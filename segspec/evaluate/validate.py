@@ -20,6 +20,7 @@ from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph
 from segspec.layers.data import DataLayer
 from segspec.net import Tree, apply
+from segspec.ops.resize import resize_bilinear
 from segspec.spec.netspec import NetSpec
 
 KEPT_SHAPES = 64
@@ -102,8 +103,7 @@ def _compile(graph: Graph, data: DataLayer, classes: int, ignore_label: int | No
         inputs = {"data": data.normalize(images), "label": labels}
         outputs = apply(graph, params, state, inputs, key=jax.random.key(0), dtype=dtype, want=(score,))
         scores = outputs.blobs[score].astype(jnp.float32)
-        if scores.shape[1:3] != labels.shape[1:3]:
-            scores = jax.image.resize(scores, (*labels.shape[:3], scores.shape[3]), "linear")
+        scores = resize_bilinear(scores, (labels.shape[1], labels.shape[2]), align_corners=False)
         predicted = jnp.argmax(scores, axis=-1)
         return outputs.loss, count_on_device(predicted, labels[..., 0], classes, ignore_label)
 

@@ -13,7 +13,9 @@ def resize_bilinear(x: jax.Array, size: Pair, *, align_corners: bool = True) -> 
     """Resizes images bilinearly.
 
     With aligned corners, output pixel i reads input position i (in - 1) / (out - 1), so that corner pixels keep their
-    values; otherwise (i + 1/2) in / out - 1/2, clipped to the image. No smoothing is done when shrinking.
+    values: Caffe's Interp. Otherwise it reads (i + 1/2) in / out - 1/2, clipped to the image: pixels are areas, and the
+    image's border stays its border. In this second way images are resized when they are loaded (by OpenCV), so scores
+    must be too on their way back. No smoothing is done when shrinking.
 
     Args:
         x: (batch, height, width, channels).

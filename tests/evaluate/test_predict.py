@@ -101,6 +101,14 @@ def test_a_declared_size_is_resized_to_and_the_answer_comes_back_at_the_images_o
     assert (labels == expected).mean() > 0.995, "but for ties in the last bit"
 
 
+def test_scores_come_back_to_a_smaller_image_the_way_the_image_was_enlarged(make_model: Any) -> None:
+    model = make_model(DATA.format(more="new_height: 40, new_width: 36") + THRESHOLD)
+    image = picture(13, 9)
+    large = scores(model, cv2.resize(image, (36, 40), interpolation=cv2.INTER_LINEAR)[None])[0]
+    expected = cv2.resize(large, (9, 13), interpolation=cv2.INTER_LINEAR).argmax(-1)
+    np.testing.assert_array_equal(Predictor(model).labels(image), expected)
+
+
 def test_coarse_scores_are_enlarged(make_model: Any) -> None:
     text = "layers:\n  - Pooling: {pool: AVE, kernel_size: 4, stride: 4}\n" + THRESHOLD.removeprefix("layers:\n")
     image = np.zeros((16, 16, 3), np.uint8)
