@@ -61,7 +61,8 @@ def compute_statistics(
     path = loaded.folder.statistics / COMPUTED
     about = {"iteration": str(loaded.iteration), "mode": mode, "images": str(used), "batch_size": str(batch)}
     write_weights(path, found, about=about)
-    print(f"{path}: {mode} statistics of {len(found)} layers over {used} images, for iteration {loaded.iteration}")
+    print(f"{path}: {mode} statistics of {len(found)} layers over {used} images, for {loaded.weights}")
+    print(f"compare: segspec test {run} --statistics computed, and --statistics running", file=sys.stderr)
     if merge:
         _write_folded(loaded, found)
     return path

@@ -26,6 +26,8 @@ class Results:
 
     def __init__(self, folder: Path, notes: IO[str]):
         self.folder = folder
+        self.written: dict[str, None] = {}
+        """What was written, in order: files, and folders with a slash."""
         self._notes = notes
 
     def save(self, name: str, content: bytes) -> None:
@@ -44,6 +46,8 @@ class Results:
         except OSError as error:
             raise RunError(f"cannot write to the folder of results: {error.strerror}", place=str(self.folder)) from None
         write_atomically(self.folder / name, content)
+        first, slash, _ = name.partition("/")
+        self.written[first + slash] = None
 
 
 @contextmanager

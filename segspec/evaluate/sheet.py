@@ -67,11 +67,12 @@ def draw_sheet(example: Example, classes: ClassTable) -> Image.Image:
     return frame(stack([heading, body, draw_legend(_list_swatches([example], classes), width)]))
 
 
-def draw_contact_sheet(title: str, examples: Sequence[Example], classes: ClassTable) -> Image.Image:
+def draw_contact_sheet(title: str, remark: str, examples: Sequence[Example], classes: ClassTable) -> Image.Image:
     """Several examples on one page, two a row, with one legend.
 
     Args:
         title: the page's heading.
+        remark: what stands beside it, or below it where the page is narrow.
         examples: at least one; about twenty still make a page one can take in.
         classes: whose names and colours to use.
 
@@ -81,7 +82,7 @@ def draw_contact_sheet(title: str, examples: Sequence[Example], classes: ClassTa
     strips = [_draw_strip(example, classes) for example in examples]
     body = tabulate(strips, 2, gap=2 * GAP)
     legend = draw_legend(_list_swatches(examples, classes), body.width)
-    return frame(stack([draw_heading(title, "", body.width), body, legend], gap=2 * GAP))
+    return frame(stack([draw_heading(title, remark, body.width), body, legend], gap=2 * GAP))
 
 
 def _draw_strip(example: Example, classes: ClassTable) -> Image.Image:

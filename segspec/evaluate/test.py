@@ -104,8 +104,8 @@ def _segment(examples: _Examples, loaded: Loaded, table: ClassTable, results: Re
             shown += [example] if number < OVERVIEW else []
             _count(tally, example, table)
     if shown:
-        title = f"{loaded.model.spec.name}, {loaded.weights}, statistics: {loaded.model.origin}"
-        results.save("overview.png", encode_png(draw_contact_sheet(title, shown, table)))
+        remark = f"{loaded.weights}, statistics: {loaded.model.origin}"
+        results.save("overview.png", encode_png(draw_contact_sheet(loaded.model.spec.name, remark, shown, table)))
     return tally
 
 
@@ -211,7 +211,7 @@ def _report(tally: _Tally, loaded: Loaded, table: ClassTable, results: Results, 
             print_report(report, _console())
     elif json:
         print("null")
-    print(f"results: {results.folder} (masks/, overlays/, sheets/, overview.png)", file=sys.stderr)
+    print(f"results: {results.folder} ({', '.join(results.written)})", file=sys.stderr)
     return report
 
 

@@ -58,8 +58,8 @@ def test_every_training_image_counts_once_unvaried(run: RunFolder, project: Any,
     assert (about["iteration"], about["mode"], about["images"], about["batch_size"]) == ("2", "exact", "6", "4")
     assert digests(run.snapshots) == before, "the snapshots are as they were"
     out, told = capsys.readouterr()
-    assert out == f"{path}: exact statistics of 1 layers over 6 images, for iteration 2\n"
-    assert told == ""
+    assert out == f"{path}: exact statistics of 1 layers over 6 images, for iteration 2 (best and last)\n"
+    assert told == f"compare: segspec test {run.path} --statistics computed, and --statistics running\n"
 
 
 def test_the_tutorials_count_of_batches_goes_round(run: RunFolder, project: Any) -> None:

@@ -73,15 +73,15 @@ def test_small_images_are_enlarged_pixel_by_pixel() -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 5])
 def test_a_contact_sheet_has_two_examples_a_row(number: int) -> None:
-    sheet = draw_contact_sheet("Worst", [make_example()] * number, CLASSES)
-    pair = draw_contact_sheet("Worst", [make_example()] * 2, CLASSES)
+    sheet = draw_contact_sheet("Worst", "of all", [make_example()] * number, CLASSES)
+    pair = draw_contact_sheet("Worst", "of all", [make_example()] * 2, CLASSES)
     assert sheet.width == pair.width if number > 1 else sheet.width < pair.width
     assert (sheet.height > pair.height) == (number > 2)
 
 
 def test_a_contact_sheet_mixes_sizes_channels_and_missing_labels() -> None:
     grey = make_example(50, 200)._replace(image=np.zeros((50, 200, 1), np.uint8))
-    sheet = draw_contact_sheet("Mixed", [make_example(), grey, make_example(300, 100, labelled=False)], CLASSES)
+    sheet = draw_contact_sheet("Mixed", "", [make_example(), grey, make_example(300, 100, labelled=False)], CLASSES)
     assert colors(sheet) >= {ROAD, CAR, MISTAKE}
 
 

@@ -71,7 +71,8 @@ def test_the_runs_own_test_images(run: RunFolder, project: Any, capsys: Any) -> 
     }  # fmt: skip
     assert "thing" in out and "100.0" in out
     assert "batch normalisation statistics: none in this net" in told
-    assert f"results: {run.test}" in told
+    written = "masks/, overlays/, sheets/, overview.png, table.md, table.json, confusion.png"
+    assert f"results: {run.test} ({written})\n" in told
     assert "thing" not in told
     table = json.loads((run.test / "table.json").read_text())
     assert (table["images"], table["pixels"]) == (3, 3 * 24 * 24)
