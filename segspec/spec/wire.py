@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from segspec.errors import Span, did_you_mean
 from segspec.layers import LAYERS, by_type
+from segspec.layers.absent import ABSENT
 from segspec.layers.base import Layer
 from segspec.schema.read import field_names, read_model
 from segspec.spec.classes import ClassTable
@@ -129,7 +130,9 @@ class _Wiring:
 
     def _refuse_type(self, use: Use) -> None:
         kind = use.type.text
-        if by_type(kind) is None:
+        if kind in ABSENT:
+            self.problems.add(f"layer type '{kind}' is not supported", use.type.span, ABSENT[kind])
+        elif by_type(kind) is None:
             known = [*self.blocks, *(known.type for known in LAYERS)]
             what = "layer type or block" if self.blocks else "layer type"
             self.problems.add(f"unknown {what} '{kind}'", use.type.span, did_you_mean(kind, known))

@@ -18,13 +18,15 @@ RENAMED = {
     "dense_image_data_param.mean_value": "transform_param.mean_value",
     "dense_image_data_param.scale": "transform_param.scale",
     "transform_param.mirror": "dense_image_data_param.mirror",
+    "convolution_param.hole": "convolution_param.dilation",
+    "softmaxloss_param.ignore_label": "loss_param.ignore_label",
 }
 """One field under two names."""
 
-SILENT = ("engine", "force_nd_im2col", "cudnn_math_override")
+SILENT = ("engine", "force_nd_im2col", "cudnn_math_override", "stable_prod_grad")
 """Fields of any message that choose how Caffe computes, never what."""
 
-_PAIRED = {"kernel_size": "kernel", "stride": "stride", "pad": "pad"}
+_PAIRED = {"kernel_size": "kernel", "stride": "stride", "pad": "pad", "dilation": "hole", "unpool_size": "unpool"}
 
 
 def gather(layer: Mapping, common: frozenset[str]) -> Fields:
@@ -44,7 +46,7 @@ def gather(layer: Mapping, common: frozenset[str]) -> Fields:
 
 def respell(fields: Fields, subject: str, problems: Problems) -> Fields:
     """The parameters with every spelling put into the one that YAML has."""
-    for message in ("convolution_param", "pooling_param"):
+    for message in ("convolution_param", "pooling_param", "unpooling_param"):
         for field, short in _PAIRED.items():
             fields = _pair(fields, f"{message}.{field}", f"{message}.{short}", subject, problems)
     return _round_mode(_normalization(_class_weights(fields)))
