@@ -28,7 +28,14 @@ KEYS = ("segspec", "name", "classes", "params", "use", "blocks", "input", "data"
 PHASES = ("train", "test")
 
 
-def load_net(path: Path, overrides: Items[str] = (), phase: Phase = "TRAIN") -> NetSpec:
+def load_net(
+    path: Path,
+    overrides: Items[str] = (),
+    phase: Phase = "TRAIN",
+    *,
+    stages: Items[str] = (),
+    level: int | None = None,
+) -> NetSpec:
     """Reads a network spec, written as YAML or as a Caffe prototxt.
 
     Args:
@@ -36,13 +43,14 @@ def load_net(path: Path, overrides: Items[str] = (), phase: Phase = "TRAIN") -> 
         overrides: `KEY=VALUE` texts; a key is one of the spec's `params`, or a dotted path such as
             `data.train.batch_size`. For those of a prototxt see `read_caffe_net`.
         phase: which layers of a prototxt are meant; YAML has the same for all phases.
+        stages, level: what the rules of a prototxt's layers ask for besides.
 
     Raises:
         SpecError: with every mistake that was found.
     """
     source = read_source(path)
     if path.suffix == ".prototxt":
-        return read_caffe_net(source, overrides, phase)
+        return read_caffe_net(source, overrides, phase, stages=stages, level=level)
     return read_net(source, path.parent, overrides)
 
 

@@ -11,7 +11,11 @@ from segspec.errors import Diagnostic, Source
 from segspec.layers.data import DataLayer
 from segspec.schema.types import Count
 from segspec.spec.classes import ClassTable
-from segspec.spec.wire import LayerSpec
+from segspec.spec.layer_spec import LayerSpec
+from segspec.syntax.tree import Node
+
+FedShape = tuple[int | None, ...]
+"""A shape in Caffe's order: batch, channels, height, width; None where only the files tell."""
 
 Phase = Literal["TRAIN", "TEST", "DEPLOY"]
 
@@ -27,6 +31,21 @@ class InputSize(BaseModel):
 
 
 @dataclass(frozen=True)
+class Unread:
+    """A field of a prototxt that has no meaning here.
+
+    Attributes:
+        layer: the layer it stands in; empty for a field of the net.
+        field: its name, with the message that holds it: `relu_param.slope`.
+        value: what is written there.
+    """
+
+    layer: str
+    field: str
+    value: Node
+
+
+@dataclass(frozen=True)
 class NetSpec:
     """A network as its file says it.
 
@@ -39,6 +58,8 @@ class NetSpec:
         layers: in order, every macro carried out.
         output: the blob that holds the scores, when the file names one.
         declared: shapes of inputs that the file declares itself, in Caffe's order: batch, channels, height, width.
+        fed: shapes of what the data layers of a prototxt deliver.
+        unread: the fields of a prototxt that have no meaning here.
         warnings: what a prototxt says that has no meaning here.
     """
 
@@ -50,8 +71,15 @@ class NetSpec:
     layers: tuple[LayerSpec, ...] = ()
     output: str | None = None
     declared: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    fed: dict[str, FedShape] = field(default_factory=dict)
+    unread: tuple[Unread, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
 
     def with_layers(self, layers: tuple[LayerSpec, ...]) -> NetSpec:
         """The same net with other layers."""
         return replace(self, layers=layers)
+
+
+def is_label(blob: str) -> bool:
+    """Whether an input of this name holds labels: `label`, or one of several, `label@NAME`."""
+    return blob == "label" or blob.startswith("label@")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 from segspec.errors import Diagnostic, Span
 from segspec.layers.base import Layer
 from segspec.schema.read import read_model
+from segspec.spec.caffe.fields import messages, texts
 from segspec.spec.caffe.spelling import Fields, gather, respell
-from segspec.spec.caffe.types import ENUMS, as_node, typed_entries, typed_value
-from segspec.spec.wire import BlobRule
+from segspec.spec.caffe.types import ENUMS, Unknown, as_node, typed_entries, typed_value
+from segspec.spec.layer_spec import BlobRule
+from segspec.spec.netspec import Unread
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar
 
 Dialect = Literal["segnet", "bvlc"]
@@ -21,19 +23,48 @@ STATE_BLOBS = {"BatchNorm": 3}
 """How many of a layer's blobs, counted first by Caffe, are state here: no `param` entry of theirs has a meaning."""
 
 
+class Subject(NamedTuple):
+    """A layer as messages call it."""
+
+    name: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"layer '{self.name}' ({self.kind})"
+
+
 @dataclass
 class Findings:
     """What is wrong with a prototxt, and what of it has no meaning here."""
 
     problems: Problems = field(default_factory=Problems)
-    warnings: list[Diagnostic] = field(default_factory=list)
+    _warnings: list[Diagnostic] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+    _first: dict[tuple[str, str], tuple[Diagnostic, int]] = field(default_factory=dict)
 
     def warn(self, message: str, span: Span, hint: str = "") -> None:
-        self.warnings.append(Diagnostic(message, span, hint, severity="warning"))
+        self._warnings.append(Diagnostic(message, span, hint, severity="warning"))
+
+    def leave_out(self, layer: str, kind: str, subject: str, path: str, key: Scalar, value: Node) -> None:
+        """Notes a field without a meaning; of many layers of a type that have it, one warning tells."""
+        self.unread.append(Unread(layer, path, value))
+        message = f"{subject} '{key.text}'; it is left out"
+        first, count = self._first.get((kind, path), (Diagnostic(message, key.span, severity="warning"), 0))
+        self._first[kind, path] = (first, count + 1)
+
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        """All warnings in the order of the text."""
+        left_out = [
+            replace(first, message=f"{first.message}, as in {count - 1} more") if count > 1 else first
+            for first, count in self._first.values()
+        ]
+        found = [*self._warnings, *left_out]
+        return tuple(sorted(found, key=lambda warning: warning.span.line if warning.span else 0))
 
 
 def read_parameters(
-    layer_type: type[Layer], layer: Mapping, dialect: Dialect, subject: str, span: Span, findings: Findings
+    layer_type: type[Layer], layer: Mapping, dialect: Dialect, subject: Subject, span: Span, findings: Findings
 ) -> Layer | None:
     """The typed layer, or None when something was wrong; a field that the type does not have is warned of.
 
@@ -45,13 +76,16 @@ def read_parameters(
         span: where it stands.
         findings: where mistakes and warnings go.
     """
-    fields = respell(gather(layer, COMMON | SILENT), subject, findings.problems)
+    fields = respell(gather(layer, COMMON | SILENT), str(subject), findings.problems)
     names = _field_names(layer_type)
-    unknown = [values[-1][0] for name, values in fields.items() if name not in names]
-    entries = tuple(_entries(layer_type, fields, dialect, span, unknown))
-    for key in unknown:
-        findings.warn(f"{subject} has no parameter '{key.text}'; it is left out", key.span)
-    return read_model(layer_type, Mapping(entries, span), findings.problems, subject, span)
+    inner: Unknown = []
+    entries = tuple(_entries(layer_type, fields, dialect, span, inner))
+    for name, values in fields.items():
+        if name not in names:
+            findings.leave_out(subject.name, layer_type.type, f"{subject} has no parameter", name, *values[-1])
+    for key, value in inner:
+        findings.leave_out(subject.name, layer_type.type, f"{subject} has no parameter", key.text, key, value)
+    return read_model(layer_type, Mapping(entries, span), findings.problems, str(subject), span)
 
 
 def _field_names(layer_type: type[Layer]) -> dict[str, str]:
@@ -67,7 +101,7 @@ def _field_names(layer_type: type[Layer]) -> dict[str, str]:
 
 
 def _entries(
-    layer_type: type[Layer], fields: Fields, dialect: Dialect, span: Span, unknown: list[Scalar]
+    layer_type: type[Layer], fields: Fields, dialect: Dialect, span: Span, unknown: Unknown
 ) -> Iterator[tuple[Scalar, Node]]:
     """What YAML would say: the written parameters, the dialect, and the defaults of Caffe that differ from ours."""
     for full, name in _field_names(layer_type).items():
@@ -83,22 +117,21 @@ def _entries(
             yield Scalar(written, span), as_node(layer_type.caffe_defaults[written], span)
 
 
-def read_rules(layer_type: type[Layer], layer: Mapping, subject: str, findings: Findings) -> tuple[BlobRule, ...]:
+def read_rules(layer_type: type[Layer], layer: Mapping, subject: Subject, findings: Findings) -> tuple[BlobRule, ...]:
     """The rules of a layer's learned blobs, from its `param` entries."""
     rules: list[BlobRule] = []
-    unknown: list[Scalar] = []
-    nodes = [value for key, value in layer if key.text == "param" and isinstance(value, Mapping)]
-    for node in nodes[STATE_BLOBS.get(layer_type.type, 0) :]:
-        entries = typed_entries(BlobRule, node, unknown)
+    unknown: Unknown = []
+    for node in messages(layer, "param")[STATE_BLOBS.get(layer_type.type, 0) :]:
+        entries = typed_entries(BlobRule, node.without("share_mode"), unknown)
         rule = read_model(BlobRule, entries, findings.problems, f"'param' of {subject}")
         rules += [rule] if rule is not None else []
-    for key in unknown:
-        findings.warn(f"'param' of {subject} has no field '{key.text}'; it is left out", key.span)
+    for key, value in unknown:
+        path = f"param.{key.text}"
+        findings.leave_out(subject.name, layer_type.type, f"'param' of {subject} has no field", path, key, value)
     return tuple(rules)
 
 
 def input_shapes(layer: Mapping) -> list[Node]:
     """The shapes of an `Input` layer, one a top: one that stands alone is meant for all."""
     shapes = [value for _, value in gather(layer, COMMON | SILENT).get("input_param.shape", ())]
-    tops = sum(key.text == "top" for key, _ in layer)
-    return shapes * tops if len(shapes) == 1 else shapes
+    return shapes * len(texts(layer, "top")) if len(shapes) == 1 else shapes

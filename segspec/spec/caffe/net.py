@@ -1,42 +1,39 @@
-"""A network from a Caffe prototxt: its layers of one phase, as the same typed layers that YAML gives.
-
-Inside, every blob has one writer. A layer that works in place, writing the blob it reads, gets a new version of it
-(`conv1@relu1`), and whatever reads the blob later reads the newest version, as in Caffe. Images are called `data` and
-labels `label`, as in every other net, whatever the tops of the data layer are called.
-"""
+"""A network from a Caffe prototxt: its layers of one phase, as the same typed layers that YAML gives."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence as Items
-from dataclasses import replace
 from pathlib import Path
 
 from segspec.errors import Source, Span, did_you_mean
 from segspec.layers import LAYERS, by_type
+from segspec.layers.absent import ABSENT
 from segspec.layers.base import Layer
 from segspec.layers.data import DataLayer, Input
-from segspec.schema.read import read_model
-from segspec.spec.caffe.layer import Dialect, Findings, input_shapes, read_parameters, read_rules
+from segspec.spec.caffe.blobs import Blobs
+from segspec.spec.caffe.fields import text, texts
+from segspec.spec.caffe.layer import Dialect, Findings, Subject, input_shapes, read_parameters, read_rules
 from segspec.spec.caffe.override import override_caffe
-from segspec.spec.caffe.phase import NetState
-from segspec.spec.caffe.pspnet import as_batch_norm, is_pspnet_norm
-from segspec.spec.caffe.types import typed_value
-from segspec.spec.netspec import InputSize, NetSpec, Phase
-from segspec.spec.wire import BlobRule, LayerSpec, counted, short_name
+from segspec.spec.caffe.phase import NetState, check_rules, missing_stages
+from segspec.spec.caffe.rewrite import rewrite, type_name
+from segspec.spec.caffe.sources import Fed, Part, fed_blobs, is_source, label_names
+from segspec.spec.caffe.upgrade import upgrade
+from segspec.spec.layer_spec import BlobRule, LayerSpec
+from segspec.spec.netspec import InputSize, NetSpec, Phase, Unread
+from segspec.spec.wire import counted, short_name
 from segspec.syntax.prototxt import parse_prototxt
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence
 
 NET_FIELDS = ("name", "layer", "layers", "input", "input_dim", "input_shape")
 NET_SILENT = ("state", "force_backward", "debug_info")
-FOREIGN_SOURCES = (
-    *("Data", "ImageData", "ImageSegData", "ImageLabelmapData", "HDF5Data", "MemoryData", "DummyData"),
-    *("WindowData", "Python"),
-)
-"""Types that deliver images in some fork of Caffe, from files or programs that segspec does not read."""
 
 _SEGNET_TYPES = frozenset(("BN", "Upsample", "DenseImageData"))
+_PARTS: tuple[Part, ...] = ("image", "label")
 _PROTOTXT_PHASES = {"TRAIN": "train", "TEST": "test"}
+
+Entry = tuple[Scalar, Mapping]
+"""A layer with the word `layer` before it."""
 
 
 def read_caffe_net(
@@ -44,14 +41,20 @@ def read_caffe_net(
     overrides: Items[str] = (),
     phase: Phase = "TRAIN",
     dialect: Dialect | None = None,
+    *,
+    stages: Items[str] = (),
+    level: int | None = None,
 ) -> NetSpec:
     """Reads a network from the text of a prototxt.
 
     Args:
         source: the text.
         overrides: `NAME=VALUE` for a word `${NAME}`, or `LAYER.MESSAGE.FIELD=VALUE`.
-        phase: whose layers are read; DEPLOY has the layers of TEST. Sources of images are read for both phases.
+        phase: whose layers are read; DEPLOY has the layers of TEST, with inputs in the place of all data layers.
+            Sources of images are read for both phases.
         dialect: whose rules hold where the forks of Caffe differ; by default told from the layer types.
+        stages: words that `include` and `exclude` rules ask for, besides those of the net's own `state`.
+        level: the number that such rules ask for, instead of the one in `state`.
 
     Returns:
         The net, with a warning for every field that has no meaning here.
@@ -59,43 +62,50 @@ def read_caffe_net(
     Raises:
         SpecError: with every mistake that was found.
     """
+    return net_of_tree(parse_prototxt(source), source, overrides, phase, dialect, stages=stages, level=level)
+
+
+def net_of_tree(
+    tree: Mapping,
+    source: Source,
+    overrides: Items[str] = (),
+    phase: Phase = "TRAIN",
+    dialect: Dialect | None = None,
+    *,
+    stages: Items[str] = (),
+    level: int | None = None,
+) -> NetSpec:
+    """Reads a network that stands as a tree in some file, such as the `net_param` of a solver; else as above."""
     findings = Findings()
-    root = override_caffe(parse_prototxt(source), overrides, findings.problems)
-    layers = [(key, node) for key, node in root if key.text == "layer" and isinstance(node, Mapping)]
-    _check_net(root, bool(layers), findings.problems)
+    root = upgrade(override_caffe(tree, overrides, findings.problems), findings.problems)
+    layers = [(key, rewrite(node)) for key, node in root if key.text == "layer" and isinstance(node, Mapping)]
+    _check_net(root, [layer for _, layer in layers], findings.problems)
     reading = _Reading(dialect or _dialect(layers), findings)
     reading.declare_inputs(root)
-    reading.read(layers, root, "TRAIN" if phase == "TRAIN" else "TEST")
+    caffe_phase = "TRAIN" if phase == "TRAIN" else "TEST"
+    other = "TEST" if phase == "TRAIN" else "TRAIN"
+    states = (NetState.of(root, caffe_phase, stages, level), NetState.of(root, other, stages, level))
+    reading.read(layers, *states, deploy=phase == "DEPLOY")
     findings.problems.raise_any()
     return reading.net(root, source)
 
 
-def _check_net(root: Mapping, has_layers: bool, problems: Problems) -> None:
-    old = next((key for key, _ in root if key.text == "layers"), None)
-    if old is not None:
-        hint = "Caffe's upgrade_net_proto_text converts it"
-        problems.add("this is a net in the format before 2015 ('layers')", old.span, hint)
-    elif not has_layers and root.key("base_lr"):
+def _check_net(root: Mapping, layers: Items[Mapping], problems: Problems) -> None:
+    if not layers and root.key("base_lr"):
         problems.add("this is a solver, not a net", root.span, "give it where a solver is expected")
-    elif not has_layers:
+    elif not layers:
         problems.add("the net has no 'layer'", root.span)
+    for layer in layers:
+        check_rules(layer, problems)
 
 
-def _dialect(layers: Items[tuple[Scalar, Mapping]]) -> Dialect:
+def _dialect(layers: Items[Entry]) -> Dialect:
     """caffe-segnet where a layer type or a pooling mask shows it."""
     for _, layer in layers:
-        kind = layer.get("type")
-        text = kind.text if isinstance(kind, Scalar) and not is_pspnet_norm(layer) else ""
-        if text in _SEGNET_TYPES or (text == "Pooling" and len(_texts(layer, "top")) > 1):
+        kind = text(layer, "type")
+        if kind in _SEGNET_TYPES or (kind == "Pooling" and len(texts(layer, "top")) > 1):
             return "segnet"
     return "bvlc"
-
-
-def _texts(node: Mapping, name: str) -> list[Scalar]:
-    """Everything written under a name that may repeat."""
-    values = [value for key, value in node if key.text == name]
-    items = [item for value in values for item in (value.items if isinstance(value, Sequence) else (value,))]
-    return [item for item in items if isinstance(item, Scalar)]
 
 
 class _Reading:
@@ -105,108 +115,124 @@ class _Reading:
         self.problems = findings.problems
         self.layers: list[LayerSpec] = []
         self.data: dict[str, DataLayer] = {}
-        self.declared: dict[str, tuple[int, ...]] = {}
-        self.blobs: dict[str, str] = {}  # what a blob of the file is called inside, at this point of the net
-        self.places: dict[str, Span] = {}
+        self.blobs = Blobs(findings.problems)
         self.names: Counter[str] = Counter()
-        self.absent: set[str] = set()
+        self.labels: frozenset[str] = frozenset()
+        self.foreign: set[str] = set()
+        self.absent: dict[str, str] = {}  # by blob: what would bring it
 
     def net(self, root: Mapping, source: Source) -> NetSpec:
         """What was read, as a spec."""
-        for key, _ in root:
+        for key, value in root:
             if key.text not in (*NET_FIELDS, *NET_SILENT):
-                self.findings.warn(
-                    f"a net has no field '{key.text}' here", key.span, did_you_mean(key.text, NET_FIELDS)
-                )
-        name = root.get("name")
+                hint = did_you_mean(key.text, NET_FIELDS)
+                self.findings.warn(f"a net has no field '{key.text}' here", key.span, hint)
+                self.findings.unread.append(Unread("", key.text, value))
         return NetSpec(
-            name.text if isinstance(name, Scalar) else Path(source.name).stem,
+            text(root, "name") or Path(source.name).stem,
             source,
             None,
             self._size(),
             self.data,
             tuple(self.layers),
             None,
-            self.declared,
-            tuple(self.findings.warnings),
+            self.blobs.declared,
+            self.blobs.fed,
+            tuple(self.findings.unread),
+            self.findings.warnings,
         )
 
     def _size(self) -> InputSize | None:
-        shape = self.declared.get("data", ())
+        shape = self.blobs.declared.get("data", ())
         return InputSize(height=shape[2], width=shape[3], channels=shape[1]) if len(shape) == 4 else None
 
     def declare_inputs(self, root: Mapping) -> None:
         """The inputs of `input` with `input_shape` or four `input_dim` each."""
-        inputs = _texts(root, "input")
+        inputs = texts(root, "input")
         shapes: list[Node] = [value for key, value in root if key.text == "input_shape"]
         if not shapes:
-            dims = _texts(root, "input_dim")
+            dims = texts(root, "input_dim")
             shapes = [Sequence(tuple(dims[i : i + 4]), dims[i].span) for i in range(0, len(dims), 4)]
-        if shapes and len(inputs) != len(shapes):
+        if not shapes:
+            self.blobs.feed([Fed(name, part, ()) for name, part in zip(inputs, _PARTS, strict=False)])
+        elif len(inputs) != len(shapes):
             span = inputs[0].span if inputs else shapes[0].span
             self.problems.add(f"the net declares {len(inputs)} 'input' and {len(shapes)} shapes", span)
-        elif not shapes:
-            self._feed(inputs)
-        self._declare(inputs, shapes)
+        self.blobs.declare(inputs, shapes)
 
-    def _declare(self, inputs: Items[Scalar], shapes: Items[Node]) -> None:
-        """Inputs with their shapes; the first that can hold images is called `data` inside."""
-        free = not self.declared and not self.data and "data" not in {name.text for name in inputs}
-        for name, node in zip(inputs, shapes, strict=False):
-            entries = ((Scalar("shape", node.span), typed_value([node], tuple[int, ...], {}, [])),)
-            shape = read_model(Input, Mapping(entries, node.span), self.problems, f"input '{name.text}'")
-            if shape is not None:
-                images = free and len(shape.shape) == 4
-                free = free and not images
-                self.declared[self._write(name, "data" if images else name.text)] = shape.shape
+    def read(self, layers: Items[Entry], state: NetState, other: NetState, *, deploy: bool) -> None:
+        """Reads the layers of a state, and the sources of images of the other phase too.
 
-    def read(self, layers: Items[tuple[Scalar, Mapping]], root: Mapping, phase: str) -> None:
-        """Reads the layers of a phase, and the sources of images of both."""
-        state = NetState.of(root, phase)
-        other = NetState.of(root, "TEST" if phase == "TRAIN" else "TRAIN")
+        Args:
+            layers: of all phases.
+            state: the layers that are read.
+            other: the other phase.
+            deploy: whether the net is fed, so that every source stands for inputs.
+        """
         present = [layer for layer in layers if state.admits(layer[1])]
         rest = [layer for layer in layers if not state.admits(layer[1])]
-        self.absent = {top.text for _, layer in rest for top in _texts(layer, "top")}
+        self.labels = label_names([layer for _, layer in layers])
+        if deploy:
+            self._feed_all(layers)
+        for _, layer in rest:
+            stages = missing_stages(layer, state)
+            cause = f"--stage {stages[0]} brings it" if stages else "only a layer of the other phase makes it"
+            self.absent.update({top.text: cause for top in texts(layer, "top")})
         for key, layer in present:
-            self._layer(key, layer, phase, shared=other.admits(layer))
+            self._layer(key, layer, state.phase, shared=other.admits(layer), fed=deploy)
         for key, layer in rest:
-            layer_type = by_type(_text(layer, "type"))
+            layer_type = by_type(text(layer, "type"))
             if layer_type is not None and issubclass(layer_type, DataLayer) and other.admits(layer):
                 self._data(layer_type, key, layer, (other.phase,))
 
-    def _layer(self, key: Scalar, layer: Mapping, phase: str, *, shared: bool) -> None:
+    def _feed_all(self, layers: Items[Entry]) -> None:
+        """The tops of every source, whatever its phase, once each."""
+        for _, layer in layers:
+            if is_source(layer):
+                blobs = fed_blobs(layer, self.labels)
+                self.blobs.feed([blob for blob in blobs if blob.top.text not in self.blobs.inside])
+
+    def _layer(self, key: Scalar, layer: Mapping, phase: str, *, shared: bool, fed: bool) -> None:
         kind = layer.get("type")
         if not isinstance(kind, Scalar):
             self.problems.add("a layer needs a 'type'", key.span)
             return
-        if is_pspnet_norm(layer):
-            layer, kind = as_batch_norm(layer), replace(kind, value="BatchNorm")
         layer_type = by_type(kind.text)
-        if layer_type is None and kind.text in FOREIGN_SOURCES and not layer.key("bottom"):
-            hint = "segspec reads DenseImageData; the net can be checked, but trained only with such a layer"
-            self.findings.warn(f"images are not read by '{kind.text}'", kind.span, hint)
-            self._feed(_texts(layer, "top"))
+        if is_source(layer):
+            if not fed:
+                self.blobs.feed(fed_blobs(layer, self.labels))
+            self._source(layer_type, key, layer, kind, ("TRAIN", "TEST") if shared else (phase,))
         elif layer_type is None:
-            hint = did_you_mean(kind.text, [known.type for known in LAYERS])
-            self.problems.add(f"unknown layer type '{kind.text}' of layer '{_text(layer, 'name')}'", kind.span, hint)
-            for top in _texts(layer, "top"):
-                self._write(top, self._version(top.text, ""))
-        elif issubclass(layer_type, DataLayer):
-            self._data(layer_type, key, layer, ("TRAIN", "TEST") if shared else (phase,))
-            self._feed(_texts(layer, "top"))
+            self._unknown(layer, kind)
         elif layer_type is Input:
-            self._declare(_texts(layer, "top"), input_shapes(layer))
+            self.blobs.declare(texts(layer, "top"), input_shapes(layer))
         else:
             self._compute(layer_type, key, layer)
 
-    def _feed(self, tops: Items[Scalar]) -> None:
-        """Tops that are fed: images are called `data` inside and labels `label`, in this order unless so named."""
-        for top in tops:
-            free = [name for name in ("data", "label") if name not in self.places]
-            self._write(top, top.text if top.text in free or not free else free[0])
+    def _unknown(self, layer: Mapping, kind: Scalar) -> None:
+        """A type that is none, or one that is left out on purpose; what it makes is known all the same."""
+        name, what = text(layer, "name"), "unknown"
+        hint = ABSENT.get(kind.text, "")
+        if hint:
+            what = "unsupported"
+        else:
+            hint = did_you_mean(kind.text, [known.type for known in LAYERS])
+        self.problems.add(f"{what} layer type '{type_name(layer)}' of layer '{name}'", kind.span, hint)
+        for top in texts(layer, "top"):
+            self.blobs.write(top, name)
+
+    def _source(
+        self, layer_type: type[Layer] | None, key: Scalar, layer: Mapping, kind: Scalar, phases: tuple[str, ...]
+    ) -> None:
+        if layer_type is not None and issubclass(layer_type, DataLayer):
+            self._data(layer_type, key, layer, phases)
+        elif kind.text not in self.foreign:
+            self.foreign.add(kind.text)
+            hint = "the net can be checked, but trained only with another source, such as DenseImageData"
+            self.findings.warn(f"images are not read by '{type_name(layer)}'", kind.span, hint)
 
     def _data(self, layer_type: type[DataLayer], key: Scalar, layer: Mapping, phases: tuple[str, ...]) -> None:
-        subject = f"layer '{_text(layer, 'name')}' ({layer_type.type})"
+        subject = Subject(text(layer, "name"), layer_type.type)
         read = read_parameters(layer_type, layer, self.dialect, subject, _place(key, layer), self.findings)
         for phase in phases:
             if isinstance(read, DataLayer):
@@ -215,23 +241,21 @@ class _Reading:
     def _compute(self, layer_type: type[Layer], key: Scalar, layer: Mapping) -> None:
         span = _place(key, layer)
         name = self._own_name(layer_type, layer, span)
-        subject = f"layer '{name}' ({layer_type.type})"
+        subject = Subject(name, layer_type.type)
         read = read_parameters(layer_type, layer, self.dialect, subject, span, self.findings)
-        bottoms = tuple(self._find(bottom, subject) for bottom in _texts(layer, "bottom"))
+        bottoms = tuple(self._find(bottom, subject) for bottom in texts(layer, "bottom"))
         tops = self._tops(layer_type, layer, name, span)
         for what, found, (least, most) in (("bottom", bottoms, layer_type.bottoms), ("top", tops, layer_type.tops)):
             if len(found) < least or (most is not None and len(found) > most):
                 self.problems.add(f"{subject} takes {counted(least, most, what)}, got {len(found)}", span)
         rules = read_rules(layer_type, layer, subject, self.findings)
-        weights = tuple(
-            float(item.value) for item in _texts(layer, "loss_weight") if isinstance(item.value, int | float)
-        )
+        weights = tuple(number for item in texts(layer, "loss_weight") for number in _numbers(item))
         if read is not None:
             self.layers.append(LayerSpec(name, read, bottoms, tops, rules, BlobRule(), weights, span))
 
     def _own_name(self, layer_type: type[Layer], layer: Mapping, span: Span) -> str:
         """The layer's name, with a number where another layer has it already or none is written."""
-        written = _text(layer, "name")
+        written = text(layer, "name")
         base = written or short_name(layer_type)
         self.names[base] += 1
         number = self.names[base]
@@ -242,41 +266,30 @@ class _Reading:
             return f"{base}#{number}"
         return base
 
-    def _find(self, bottom: Scalar, subject: str) -> str:
+    def _find(self, bottom: Scalar, subject: Subject) -> str:
         """The newest version of a blob."""
-        if bottom.text in self.blobs:
-            return self.blobs[bottom.text]
-        hint = did_you_mean(bottom.text, self.blobs)
-        if bottom.text in self.absent:
-            hint = "only a layer of the other phase makes it"
+        found = self.blobs.inside.get(bottom.text)
+        if found is not None:
+            return found
+        hint = self.absent.get(bottom.text) or did_you_mean(bottom.text, self.blobs.inside)
         self.problems.add(f"{subject} reads '{bottom.text}', which no layer before it makes", bottom.span, hint)
-        self.blobs[bottom.text] = bottom.text
-        return bottom.text
+        return self.blobs.write(bottom, "")
 
     def _tops(self, layer_type: type[Layer], layer: Mapping, name: str, span: Span) -> tuple[str, ...]:
-        read = {bottom.text for bottom in _texts(layer, "bottom")}
-        tops = _texts(layer, "top")
+        read = {bottom.text for bottom in texts(layer, "bottom")}
+        tops = texts(layer, "top")
         if not tops and layer_type.role in ("loss", "metric") and layer_type.tops[0]:
             tops = [Scalar(name, span)]
         for top in tops:
-            if top.text in self.blobs and top.text not in read:
-                first = self.places.get(self.blobs[top.text], top.span)
+            first = self.blobs.place(top.text)
+            if first is not None and top.text not in read:
                 self.problems.add(f"the blob '{top.text}' is made twice (first at {first.place})", top.span)
-        return tuple(self._write(top, self._version(top.text, name)) for top in tops)
-
-    def _version(self, blob: str, layer: str) -> str:
-        """What a blob is called inside: by its own name, unless that is taken."""
-        return blob if blob not in self.places else f"{blob}@{layer}"
-
-    def _write(self, top: Scalar, inside: str) -> str:
-        self.blobs[top.text] = inside
-        self.places[inside] = top.span
-        return inside
+        return tuple(self.blobs.write(top, name) for top in tops)
 
 
-def _text(layer: Mapping, name: str) -> str:
-    node = layer.get(name)
-    return node.text if isinstance(node, Scalar) else ""
+def _numbers(item: Scalar) -> tuple[float, ...]:
+    """The number that a value is, if it is one."""
+    return (float(item.value),) if isinstance(item.value, int | float) else ()
 
 
 def _place(key: Scalar, layer: Mapping) -> Span:

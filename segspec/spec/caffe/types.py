@@ -19,6 +19,9 @@ from pydantic import BaseModel
 from segspec.errors import Span
 from segspec.syntax.tree import Mapping, Node, Scalar, Sequence
 
+Unknown = list[tuple[Scalar, Node]]
+"""Fields that nothing here has a meaning for, with their values."""
+
 _BOOLEANS = {**dict.fromkeys(("true", "True", "t"), True), **dict.fromkeys(("false", "False", "f"), False)}
 
 ENUMS: dict[str, dict[int, str]] = {
@@ -35,14 +38,14 @@ ENUMS: dict[str, dict[int, str]] = {
 """The numbers of Caffe's enumerations, by field, or by message and field where a field's name has two of them."""
 
 
-def typed_value(nodes: Items[Node], annotation: Any, enum: Lookup[int, str], unknown: list[Scalar]) -> Node:
+def typed_value(nodes: Items[Node], annotation: Any, enum: Lookup[int, str], unknown: Unknown) -> Node:
     """Everything written for one field, as one node of the type the field has.
 
     Args:
         nodes: the values in the order written, at least one; a field that is no list takes the last.
         annotation: the field's type.
         enum: the names of its numbers, for an enumeration.
-        unknown: where the names of inner fields go that the type does not have; their values are left out.
+        unknown: where inner fields go that the type does not have; they are left out.
     """
     kinds = list(_kinds(annotation))
     lists = [kind for kind in kinds if get_origin(kind) is tuple]
@@ -55,9 +58,9 @@ def typed_value(nodes: Items[Node], annotation: Any, enum: Lookup[int, str], unk
     return Sequence(tuple(items), nodes[0].span)
 
 
-def typed_entries(model: type[BaseModel], node: Mapping, unknown: list[Scalar]) -> Mapping:
+def typed_entries(model: type[BaseModel], node: Mapping, unknown: Unknown) -> Mapping:
     """A message with its values typed as the fields of a model; fields that the model lacks go to `unknown`."""
-    unknown += [key for key, _ in node if key.text not in model.model_fields]
+    unknown += [(key, value) for key, value in node if key.text not in model.model_fields]
     entries: list[tuple[Scalar, Node]] = []
     for name, info in model.model_fields.items():
         key = node.key(name)
@@ -107,7 +110,7 @@ def _items(node: Node) -> tuple[Node, ...]:
     return (node,)
 
 
-def _single(node: Node, kinds: Items[Any], enum: Lookup[int, str], unknown: list[Scalar]) -> Node:
+def _single(node: Node, kinds: Items[Any], enum: Lookup[int, str], unknown: Unknown) -> Node:
     if isinstance(node, Mapping):
         model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
         return typed_entries(model, node, unknown) if model else node

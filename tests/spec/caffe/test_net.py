@@ -194,6 +194,9 @@ def test_without_labels_what_needs_them_falls_away() -> None:
         ("include { not_stage: 'deploy' }", False),
         ("include { min_level: 1 }", False),
         ("include { max_level: 0 }", True),
+        ("include { phase: 0 }", True),
+        ("include { phase: TRAIN stage: 'deploy' }", True),
+        ("exclude { phase: TRAIN stage: 'fit' }", True),
     ],
 )
 def test_rules_of_phase_stage_and_level(rule: str, present: bool) -> None:
@@ -201,6 +204,33 @@ def test_rules_of_phase_stage_and_level(rule: str, present: bool) -> None:
         HEAD + "state { stage: 'deploy' }" + layer("ReLU", name="a", top="a") + layer("ReLU", rule, name="b", top="b")
     )
     assert [spec.name for spec in net.layers] == (["a", "b"] if present else ["a"])
+
+
+def test_stages_and_a_level_are_given_from_outside() -> None:
+    text = HEAD + layer("ReLU", "include { stage: 'val' min_level: 2 }", name="b", top="b") + layer("ReLU", name="a")
+    names = {}
+    for stages, level in ((("val",), 2), (("val",), None), ((), 2)):
+        net = read_caffe_net(Source("net.prototxt", text), stages=stages, level=level)
+        names[stages, level] = [spec.name for spec in net.layers]
+    assert names == {(("val",), 2): ["b", "a"], (("val",), None): ["a"], ((), 2): ["a"]}
+
+
+def test_what_waits_for_a_stage_says_which() -> None:
+    text = HEAD + layer("ReLU", "include { stage: 'val' }", name="b", top="b") + layer("ReLU", name="a", bottom="b")
+    assert "--stage val brings it" in complaint(text)
+
+
+def test_a_phase_that_is_none_is_a_mistake() -> None:
+    assert "net.prototxt:2:75: a 'phase' is TRAIN or TEST" in complaint(
+        HEAD + layer("ReLU", "include { phase: TRIAN }")
+    )
+
+
+def test_a_net_that_is_fed_takes_its_inputs_from_the_data_layers_of_any_phase() -> None:
+    source = 'layer { name: "d" type: "Data" top: "image" top: "l" include { phase: TRAIN stage: "x" } }\n'
+    net = read(source + layer("ReLU", bottom="image"), phase="DEPLOY")
+    assert net.layers[0].bottoms == ("data",)
+    assert "which no layer before it makes" in complaint(source + layer("ReLU", bottom="image"), phase="TEST")
 
 
 @pytest.mark.parametrize(
@@ -285,6 +315,19 @@ def test_a_field_without_meaning_is_one_warning_at_its_place() -> None:
         "net.prototxt:4:1: warning: layer 'l' (ReLU) has no parameter 'pad'; it is left out",
         "net.prototxt:4:22: warning: layer 'l' (ReLU) has no parameter 'a'; it is left out",
     ]
+    assert [(unread.layer, unread.field) for unread in net.unread] == [
+        ("l", "relu_param.slope"),
+        ("l", "pad"),
+        ("l", "weird_param.a"),
+    ]
+
+
+def test_a_field_of_many_layers_is_warned_of_once_and_kept_of_each() -> None:
+    net = read(HEAD + "".join(layer("ReLU", "relu_param { slope: 1 }", name=f"r{i}", top=f"t{i}") for i in range(5)))
+    assert [warning.message for warning in net.warnings] == [
+        "layer 'r0' (ReLU) has no parameter 'slope'; it is left out, as in 4 more"
+    ]
+    assert [unread.layer for unread in net.unread] == [f"r{i}" for i in range(5)]
 
 
 def test_a_source_that_cannot_be_read_still_feeds_the_net() -> None:
@@ -342,7 +385,6 @@ def test_a_layer_without_a_name_gets_one() -> None:
             "the blob 'a' is made twice (first at net.prototxt:2)",
         ),
         (HEAD + 'layer { name: "l" bottom: "data" }', "a layer needs a 'type'"),
-        (HEAD + "layers { type: RELU }", "this is a net in the format before 2015 ('layers')"),
         ("base_lr: 0.1 net: 'x'", "this is a solver, not a net"),
         ("", "the net has no 'layer'"),
         (HEAD.replace("dim: 8 }", "dim: 0 }") + layer("ReLU"), "of input 'data' must be at least 1, got 0"),
