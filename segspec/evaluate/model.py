@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from segspec.errors import SpecError
 from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph
+from segspec.graph.trainable import find_need_of_batch
 from segspec.layers.data import DataLayer
 from segspec.net import Statistics, Tree, init
 from segspec.spec.classes import ClassTable
@@ -77,6 +78,9 @@ def nominal_graph(spec: NetSpec, channels: int) -> Graph:
             return deploy_graph(spec, 1, candidate, channels)
         except SpecError as error:
             refused.append(error)
+    for layer in spec.data.values():
+        if doubts := find_need_of_batch(spec, layer.batch_size, size or FALLBACK_SIZES[0], channels):
+            raise SpecError([replace(doubt, severity="error") for doubt in doubts])
     raise refused[0]
 
 
