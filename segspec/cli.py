@@ -114,6 +114,16 @@ def _add_set(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_weights_map(parser: argparse.ArgumentParser) -> None:
+    help = "which layers of --weights the net's layers take, where names differ: a YAML file, or a shipped one's name"
+    parser.add_argument("--weights-map", metavar="FILE_OR_NAME", help=help)
+
+
+def _refuse_map_alone(options: argparse.Namespace) -> None:
+    if options.weights_map and options.weights is None:
+        raise UsageError("--weights-map says what --weights gives to whom", hint="add --weights FILE")
+
+
 def _count(text: str) -> int:
     """A whole number from 1 on."""
     if text.isdecimal() and int(text) > 0:
@@ -202,6 +212,7 @@ def _add_train(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
         help="change a value of the solver, such as max_iter=100; may be repeated",
     )
 
+    _add_weights_map(parser)
 
 def _train(options: argparse.Namespace) -> int:
     _check_train(options)
@@ -234,6 +245,7 @@ def _check_train(options: argparse.Namespace) -> None:
     elif options.spec is None or options.solver is None:
         raise UsageError("train takes a network spec and a solver", hint="segspec train SPEC SOLVER, or --resume RUN")
     elif options.skip and options.weights is None:
+        options.weights_map,
         raise UsageError("--skip says what --weights leaves alone", hint="add --weights FILE_OR_RUN")
 
 
@@ -243,6 +255,7 @@ def _add_statistics(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser = _verb(verbs, "compute-bn-stats", help, example, _compute_statistics)
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument(
+    _refuse_map_alone(options)
         "--mode",
         choices=("exact", "tutorial"),
         default="exact",
@@ -295,6 +308,7 @@ def _add_test(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     _add_set(parser)
 
 
+    _add_weights_map(parser)
 def _test(options: argparse.Namespace) -> None:
     tune_process()
     from segspec.evaluate.test import Request, test
@@ -312,6 +326,7 @@ def _test(options: argparse.Namespace) -> None:
             options.json,
             options.sheets,
             tuple(options.overrides),
+    _refuse_map_alone(options)
         )
     )
 
@@ -328,6 +343,7 @@ def _prepare_as(run: Path) -> None:
 
 def _add_synthesize(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     example = "  segspec synthesize street data/street --count 200 --size 120x160"
+            options.weights_map,
     parser = _verb(verbs, "synthesize", "draw a data set: images, labels and list files", example, _synthesize)
     parser.add_argument("kind", choices=("squares", "street"), help="what to draw")
     parser.add_argument("folder", type=Path, help="where to put it")

@@ -20,6 +20,7 @@ from segspec.spec.net import load_net
 from segspec.spec.solver_file import load_solver
 from segspec.weights.files import Blobs, read_weights
 from segspec.weights.fit import fit
+from segspec.weights.names import load_weights_map
 
 Choice = Literal["auto", "computed", "running", "batch"]
 COMPUTED = "statistics.safetensors"
@@ -97,12 +98,14 @@ def _best(folder: RunFolder, like: Trees) -> Snapshot:
         return newest._replace(damaged=tuple(dict.fromkeys((*passed_over, *newest.damaged))))
 
 
-def load_weighted(spec_path: Path, weights: Path, overrides: Sequence[str] = ()) -> Loaded:
-    """The net of a spec with the weights of a file, a run or a snapshot."""
+def load_weighted(
+    spec_path: Path, weights: Path, overrides: Sequence[str] = (), weights_map: str | None = None
+) -> Loaded:
+    """The net of a spec with the weights of a file, a run or a snapshot, taken as a map of them says."""
     spec = load_net(spec_path, overrides)
     channels = next((layer.channels for layer in spec.data.values()), spec.input.channels if spec.input else 3)
     graph, params, state = empty_trees(spec, channels)
-    found = read_blobs(weights, graph)
+    found = read_blobs(weights, graph, load_weights_map(weights_map))
     params, state, transfer = fit(graph, params, state, found)
     warnings = spec.warnings
     if transfer.initial:
@@ -111,7 +114,9 @@ def load_weighted(spec_path: Path, weights: Path, overrides: Sequence[str] = ())
     return Loaded(Model(spec, params, state), None, None, found.place, warnings)
 
 
-def load(path: Path, weights: Path | None, snapshot: str, overrides: Sequence[str]) -> Loaded:
+def load(
+    path: Path, weights: Path | None, snapshot: str, overrides: Sequence[str], weights_map: str | None = None
+) -> Loaded:
     """A run folder, or a spec together with weights.
 
     Raises:
@@ -126,7 +131,7 @@ def load(path: Path, weights: Path | None, snapshot: str, overrides: Sequence[st
     if weights is None:
         hint = f"segspec test {path} --weights FILE IMAGES, or segspec test RUN IMAGES"
         raise UsageError(f"{path} is no run folder, and a spec needs --weights", hint=hint)
-    return load_weighted(path, weights, overrides)
+    return load_weighted(path, weights, overrides, weights_map)
 
 
 def with_statistics(loaded: Loaded, choice: Choice) -> Loaded:

@@ -50,6 +50,7 @@ class Request:
         json: whether the table is printed as JSON; `null` where no image has a label.
         sheets: how many sheets are drawn.
         overrides: changes to the spec.
+        weights_map: which layers of the weights the net's layers take; None: those of the same names.
     """
 
     model: Path
@@ -62,6 +63,7 @@ class Request:
     json: bool = False
     sheets: int = 20
     overrides: tuple[str, ...] = ()
+    weights_map: str | None = None
 
 
 @dataclass
@@ -80,7 +82,8 @@ def test(request: Request) -> Report | None:
     with one error; the pictures written before it stay.
     """
     loaded = with_statistics(
-        load(request.model, request.weights, request.snapshot, request.overrides), request.statistics
+        load(request.model, request.weights, request.snapshot, request.overrides, request.weights_map),
+        request.statistics,
     )
     for warning in loaded.warnings:
         print(warning.render(), file=sys.stderr)

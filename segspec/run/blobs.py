@@ -12,23 +12,33 @@ from segspec.run.snapshots import best_snapshot, list_snapshots, read_arrays
 from segspec.weights.caffe_blobs import name_blobs
 from segspec.weights.caffemodel import read_caffemodel
 from segspec.weights.files import Blobs, Found, read_weights
+from segspec.weights.names import SAME_NAMES, WeightsMap, name_modules, turn_colours
 
 
-def read_blobs(path: Path, graph: Graph) -> Found:
+def read_blobs(path: Path, graph: Graph, names: WeightsMap = SAME_NAMES) -> Found:
     """The blobs by layer, parameters and state alike.
 
     Args:
         path: a file of weights (safetensors, or Caffe's caffemodel), the folder of a snapshot, or a run folder.
         graph: the net that they are for, whose layers say what Caffe's numbered blobs are.
+        names: which layer of the net takes which of the file.
 
     Raises:
-        WeightsError: the path leads to no weights, or to a file that cannot be used.
+        WeightsError: the path leads to no weights, or to a file that cannot be used; or the map of names is wrong.
         RunError: a snapshot is damaged.
     """
-    if not path.is_dir():
-        if path.suffix == ".caffemodel":
-            return name_blobs(graph, read_caffemodel(path), str(path))
-        return Found(read_weights(path)[0], str(path))
+    if path.suffix == ".caffemodel" and not path.is_dir():
+        layers = read_caffemodel(path)
+        takers = names.takers(graph, {layer.name for layer in layers})
+        found = name_blobs(graph, layers, str(path), takers)
+    else:
+        blobs, place = _read_snapshot(path) if path.is_dir() else (read_weights(path)[0], path)
+        found = name_modules(graph, blobs, names, str(place))
+    return turn_colours(graph, found) if names.channels == "rgb" else found
+
+
+def _read_snapshot(path: Path) -> tuple[Blobs, Path]:
+    """The blobs of a snapshot, or of a run's best, and its folder."""
     snapshot = _snapshot_in(path)
     trees = read_arrays(snapshot)
     blobs: Blobs = {}
@@ -36,7 +46,7 @@ def read_blobs(path: Path, graph: Graph) -> Found:
         for name, array in trees.get(tree, {}).items():
             layer, _, blob = name.partition("/")
             blobs.setdefault(arrays.place_of(layer), {})[arrays.place_of(blob)] = array
-    return Found(blobs, str(snapshot))
+    return blobs, snapshot
 
 
 def _snapshot_in(path: Path) -> Path:

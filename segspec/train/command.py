@@ -37,6 +37,7 @@ from segspec.train.signals import listen
 from segspec.train.sizes import make_sized_step
 from segspec.train.step import TrainState, start
 from segspec.weights.fit import fit
+from segspec.weights.names import load_weights_map
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Request:
         run: the run folder; None: what the solver says, else runs/ and the net's name.
         overrides, solver_overrides: `KEY=VALUE` texts.
         weights: weights to start from (a file, a run folder or a snapshot), or None.
+        weights_map: which layers of the weights the net's layers take; None: those of the same names.
         skip: layers that the weights leave alone.
         overwrite: whether an existing run folder is removed first.
         workers: threads that read images; None: one a core, up to 4.
@@ -59,6 +61,7 @@ class Request:
     overrides: tuple[str, ...] = ()
     solver_overrides: tuple[str, ...] = ()
     weights: Path | None = None
+    weights_map: str | None = None
     skip: tuple[str, ...] = ()
     overwrite: bool = False
     workers: int | None = None
@@ -80,7 +83,7 @@ def train(request: Request, make_validator: MakeValidator) -> int:
     warn(*find_idleness(plan.graph, plan.spec.source.name), *_find_need_of_batch(plan))
     params, state = init(plan.graph, solver.random_seed)
     if request.weights is not None:
-        params, state = _load_weights(plan, params, state, request.weights, request.skip)
+        params, state = _load_weights(plan, params, state, request)
     with _replacing(path), start_run(path) as folder:
         _write_texts(plan, folder)
         trainer = _Trainer(plan, folder, make_validator, request.workers)
@@ -194,9 +197,10 @@ def _refuse_past(iteration: int, max_iter: int, path: Path) -> None:
         raise RunError(f"the run is at iteration {iteration}, and max_iter is {max_iter}", hint=hint, place=str(path))
 
 
-def _load_weights(plan: Plan, params: Tree, state: Tree, path: Path, skip: Sequence[str]) -> tuple[Tree, Tree]:
-    found = read_blobs(path, plan.graph)
-    params, state, transfer = fit(plan.graph, params, state, found, skip=skip)
+def _load_weights(plan: Plan, params: Tree, state: Tree, request: Request) -> tuple[Tree, Tree]:
+    assert request.weights is not None
+    found = read_blobs(request.weights, plan.graph, load_weights_map(request.weights_map))
+    params, state, transfer = fit(plan.graph, params, state, found, skip=request.skip)
     say(f"weights from {found.place}\n{transfer.as_text()}")
     return params, state
 

@@ -18,43 +18,52 @@ from segspec.weights.caffemodel import CaffeLayer
 from segspec.weights.files import Array, Blobs, Found
 from segspec.weights.layout import running_from_averages, running_from_caffe, running_to_caffe, to_caffe
 
+Takers = Mapping[str, Sequence[GraphLayer]]
+"""The layers of a net that take each layer of a file."""
 
-def name_blobs(graph: Graph, layers: Sequence[CaffeLayer], place: str) -> Found:
+
+def name_blobs(graph: Graph, layers: Sequence[CaffeLayer], place: str, takers: Takers | None = None) -> Found:
     """The blobs of a file under the names that a net gives them, in Caffe's shapes.
 
-    Layers meet by name. Where a name stands more than once in the file, each takes the place of the one before it, as
-    in Caffe. A blob that two layers share is found under the layer that holds it here.
+    Where a name stands more than once in the file, each takes the place of the one before it, as in Caffe. A blob that
+    two layers share is found under the layer that holds it here.
 
     Args:
         graph: the net.
         layers: of the file.
         place: its name, for messages.
+        takers: the layers of the net that take each layer of the file; None: those of the same name.
     """
-    own = {layer.name: layer for layer in graph.layers}
+    takers = {layer.name: [layer] for layer in graph.layers} if takers is None else takers
     blobs: Blobs = {}
     miscounted: dict[str, tuple[str, str]] = {}
-    for layer in _paired(layers, own):
-        target = own.get(layer.name)
-        if target is None:
-            blobs[layer.name] = {str(index): blob for index, blob in enumerate(layer.blobs)}
-            continue
-        named = _name(target, layer.blobs)
-        if named is None:
-            miscounted[layer.name] = (_expected(target), f"{len(layer.blobs)}")
-            continue
-        for blob, array in named.items():
-            owner, name = target.owners.get(blob, (target.name, blob))
-            blobs.setdefault(owner, {})[name] = array
-    return Found({name: found for name, found in blobs.items() if found}, place, "caffe", miscounted)
+    for layer in _paired(layers, takers):
+        if layer.name not in takers and layer.blobs:
+            numbered = {str(index): blob for index, blob in enumerate(layer.blobs)}
+            blobs.setdefault(layer.name, {}).update(numbered)
+        for target in takers.get(layer.name, ()):
+            named = _name(target, layer.blobs)
+            if named is None:
+                miscounted[target.name] = (_expected(target), f"{len(layer.blobs)}")
+            else:
+                put(blobs, target, named)
+    return Found(blobs, place, "caffe", miscounted)
 
 
-def _paired(layers: Sequence[CaffeLayer], own: Mapping[str, GraphLayer]) -> list[CaffeLayer]:
+def put(blobs: Blobs, layer: GraphLayer, named: Mapping[str, Array]) -> None:
+    """Puts blobs of a layer among others, shared ones under the layer that holds them."""
+    for blob, array in named.items():
+        owner, name = layer.owners.get(blob, (layer.name, blob))
+        blobs.setdefault(owner, {})[name] = array
+
+
+def _paired(layers: Sequence[CaffeLayer], takers: Takers) -> list[CaffeLayer]:
     """The layers, a Scale that the net does not have joined to the BatchNorm before it."""
     joined = list(layers)
     for index, (norm, scale) in enumerate(pairwise(layers)):
-        target = own.get(norm.name)
         pair = (norm.type, scale.type, len(norm.blobs), len(scale.blobs)) == ("BatchNorm", "Scale", 3, 2)
-        if pair and scale.name not in own and target is not None and "scale" in target.params:
+        wanted = any("scale" in target.params for target in takers.get(norm.name, ()))
+        if pair and wanted and scale.name not in takers:
             joined[index] = CaffeLayer(norm.name, norm.type, (*norm.blobs, *scale.blobs))
             joined[index + 1] = CaffeLayer(scale.name, scale.type, ())
     return joined
@@ -72,7 +81,7 @@ def _name(layer: GraphLayer, blobs: Sequence[Array]) -> Mapping[str, Array] | No
 
 def _name_normalization(layer: BatchNorm | BN, blobs: Sequence[Array]) -> Mapping[str, Array] | None:
     """The blobs of a batch normalisation of any kind."""
-    fraction = layer.FRACTION if isinstance(layer, BN) else layer.moving_average_fraction
+    fraction = moving_fraction(layer)
     match blobs:
         case [scale, shift]:
             return {"scale": scale, "shift": shift}
@@ -86,6 +95,11 @@ def _name_normalization(layer: BatchNorm | BN, blobs: Sequence[Array]) -> Mappin
             running = _running(mean, variance, factor) if summed else running_from_averages(mean, variance, fraction)
             return {**running, "scale": scale, "shift": shift}
     return None
+
+
+def moving_fraction(layer: BatchNorm | BN) -> float:
+    """What the running averages keep of themselves at each batch."""
+    return layer.FRACTION if isinstance(layer, BN) else layer.moving_average_fraction
 
 
 def _running(mean: Array, variance: Array, factor: Array) -> Mapping[str, Array]:

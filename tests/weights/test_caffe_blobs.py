@@ -176,7 +176,7 @@ def test_a_net_that_caffe_trained_gives_its_scores(name: str, shared: Path) -> N
     images = golden["data/data"].astype(np.float32).transpose(0, 2, 3, 1)
     graph = build(spec, "DEPLOY", image_inputs(*images.shape, labels=False))
     layers = read_caffemodel(nets / f"{name}.caffemodel")
-    params, state, transfer = fit(graph, *init(graph, 0), name_blobs(graph, layers, name))
+    params, state, transfer = fit(graph, *init(graph, 0), name_blobs(graph, layers, "w.caffemodel"))
     assert {blob.rpartition(".")[2] for blob in transfer.initial} == {"mean", "variance", "factor"}
     scores = jax.jit(lambda params: apply(graph, params, state, {"data": images}, want=(graph.prediction,)).blobs)(
         params
@@ -213,7 +213,7 @@ def test_a_net_written_for_caffe_comes_back(tmp_path: Path) -> None:
         ("d", "Deconvolution", 2),
         ("i", "InnerProduct", 2),
     ]
-    again, after, transfer = fit(graph, *init(graph, 0), name_blobs(graph, layers, "net"))
+    again, after, transfer = fit(graph, *init(graph, 0), name_blobs(graph, layers, "w.caffemodel"))
     assert transfer.initial == ("segnet.mean", "segnet.variance", "segnet.factor") and not transfer.unused
     jax.tree.map(np.testing.assert_array_equal, again, params)
     del state["segnet"], after["segnet"]

@@ -1,0 +1,192 @@
+"""Weights of a net with other names: Caffe's, torch's and our own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from segspec.errors import Source, SpecError, WeightsError
+from segspec.graph.build import build, image_inputs
+from segspec.graph.graph import Graph
+from segspec.net import Tree, init
+from segspec.run.blobs import read_blobs
+from segspec.spec.library import shipped
+from segspec.spec.net import load_net, read_net
+from segspec.weights.caffemodel import CaffeLayer, write_caffemodel
+from segspec.weights.files import write_weights
+from segspec.weights.fit import Transfer, fit
+from segspec.weights.names import SAME_NAMES, load_weights_map
+
+NET = """segspec: 1
+layers:
+  - Dropout
+  - Convolution: {name: first, num_output: 3, kernel_size: 1}
+  - BatchNorm: {name: norm}
+  - Convolution: {name: second, num_output: 2, kernel_size: 1}
+"""
+
+
+def graph_of(text: str = NET) -> Graph:
+    return build(read_net(Source("net.yaml", text), Path()), "DEPLOY", image_inputs(1, 4, 4, 3, labels=False))
+
+
+def loaded(graph: Graph, weights: Path, text: str) -> tuple[Tree, Tree, Transfer]:
+    path = weights.with_name("map.yaml")
+    path.write_text(text)
+    return fit(graph, *init(graph, 0), read_blobs(weights, graph, load_weights_map(str(path))))
+
+
+def numbered(*shape: int, first: float = 1.0) -> np.ndarray:
+    return np.arange(first, first + np.prod(shape, dtype=int), dtype=np.float32).reshape(shape)
+
+
+def test_a_caffemodel_of_other_names(tmp_path: Path) -> None:
+    layers = [
+        CaffeLayer("conv1", "Convolution", (numbered(3, 3, 1, 1), numbered(3))),
+        CaffeLayer("bn1", "BatchNorm", (numbered(3), numbered(3), np.float32([2]))),
+        CaffeLayer("scale1", "Scale", (numbered(3, first=7), numbered(3, first=10))),
+        CaffeLayer("second", "Convolution", (numbered(2, 3, 1, 1, first=50), numbered(2))),
+        CaffeLayer("first", "Convolution", (numbered(1),)),
+    ]
+    path = tmp_path / "w.caffemodel"
+    write_caffemodel(path, "net", layers)
+    params, state, transfer = loaded(graph_of(), path, "layers: {first: conv1, norm: bn1}")
+    np.testing.assert_array_equal(params["first"]["weight"][0, 0], numbered(3, 3).T)
+    assert params["norm"]["scale"].tolist() == [7, 8, 9]
+    assert state["norm"]["mean"].tolist() == [0.5, 1, 1.5]
+    assert transfer.initial == ("second.weight", "second.bias")
+    assert transfer.unused == ("first.0", "second.0", "second.1")
+
+
+def test_red_green_blue_is_turned_for_the_first_convolution_alone(tmp_path: Path) -> None:
+    path = tmp_path / "w.caffemodel"
+    blobs = (numbered(3, 3, 1, 1), numbered(3))
+    write_caffemodel(
+        path, "net", [CaffeLayer("a", "", blobs), CaffeLayer("b", "", (numbered(2, 3, 1, 1), numbered(2)))]
+    )
+    params, _, _ = loaded(graph_of(), path, "channels: rgb\nlayers: {first: a, second: b}")
+    np.testing.assert_array_equal(params["first"]["weight"][0, 0], numbered(3, 3).T[::-1])
+    np.testing.assert_array_equal(params["second"]["weight"][0, 0], numbered(2, 3).T)
+
+
+def test_a_torch_module(tmp_path: Path) -> None:
+    graph = graph_of(
+        "segspec: 1\nlayers:\n"
+        "  - Convolution: {name: c, num_output: 4, kernel_size: [2, 3], group: 1}\n"
+        "  - BatchNorm: {name: n}\n"
+        "  - PReLU: {name: p}\n"
+        "  - Deconvolution: {name: d, num_output: 2, kernel_size: 2}\n"
+        "  - InnerProduct: {name: i, num_output: 2}\n"
+        "  - InnerProduct: {name: t, num_output: 3, transpose: true, bias_term: false}\n"
+    )
+    norm = {name: numbered(4, first=k) for k, name in enumerate(("weight", "bias", "running_mean", "running_var"))}
+    modules = {
+        "body.0": {"weight": numbered(4, 3, 2, 3), "bias": numbered(4)},
+        "body.1": {**norm, "num_batches_tracked": np.int64(9)},
+        "body.2": {"weight": numbered(4)},
+        "body.3": {"weight": numbered(4, 2, 2, 2), "bias": numbered(2)},
+        "head": {"weight": numbered(2, 2 * 4 * 3), "bias": numbered(2)},
+        "last": {"weight": numbered(3, 2)},
+        "more": {"weight": numbered(1)},
+    }
+    path = tmp_path / "w.safetensors"
+    write_weights(path, modules)
+    text = "layout: torch\nchannels: rgb\nlayers: {c: body.0, n: body.1, p: body.2, d: body.3, i: head, t: last}"
+    params, state, transfer = loaded(graph, path, text)
+    assert not transfer.initial and transfer.unused == ("more.weight",)
+    np.testing.assert_array_equal(params["c"]["weight"], modules["body.0"]["weight"].transpose(2, 3, 1, 0)[:, :, ::-1])
+    assert [params["n"]["scale"][0], params["n"]["shift"][0], state["n"]["mean"][0], state["n"]["variance"][0]] == [
+        0,
+        1,
+        2,
+        3,
+    ]
+    assert float(state["n"]["factor"]) == pytest.approx(10)
+    np.testing.assert_array_equal(params["p"]["slope"], modules["body.2"]["weight"])
+    np.testing.assert_array_equal(params["d"]["weight"], modules["body.3"]["weight"].transpose(2, 3, 1, 0))
+    np.testing.assert_array_equal(params["i"]["weight"], modules["head"]["weight"].T)
+    np.testing.assert_array_equal(params["t"]["weight"], modules["last"]["weight"].T)
+
+
+def test_our_own_weights_under_other_names(tmp_path: Path) -> None:
+    graph = graph_of()
+    params, _ = init(graph, 3)
+    write_weights(tmp_path / "w.safetensors", {"x": params["first"], "second": params["second"]})
+    found, _, transfer = loaded(graph, tmp_path / "w.safetensors", "channels: rgb\nlayers: {first: x}")
+    np.testing.assert_array_equal(found["first"]["weight"], params["first"]["weight"][:, :, ::-1])
+    assert transfer.loaded == ("first.weight", "first.bias")
+
+
+def test_every_wrong_name_is_told_with_its_place(tmp_path: Path) -> None:
+    write_caffemodel(tmp_path / "w.caffemodel", "net", [CaffeLayer("conv1", "", (numbered(1),))])
+    with pytest.raises(WeightsError) as caught:
+        loaded(graph_of(), tmp_path / "w.caffemodel", "layers:\n  frist: conv1\n  norm: conv2\n")
+    text = str(caught.value)
+    assert "map.yaml:2:3: the net has no layer 'frist'" in text and "did you mean 'first'?" in text
+    assert "map.yaml:3:3: the file has no layer 'conv2'" in text and "did you mean 'conv1'?" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("layout: keras", "'layout'"),
+        ("layer: {a: b}", "did you mean 'layers'"),
+        ("[a, b]", "a map of weights is a mapping of fields, got a list"),
+        ("layers: {a: 1}", "must be a word"),
+    ],
+)
+def test_a_wrong_map_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "map.yaml").write_text(text)
+    with pytest.raises(SpecError) as caught:
+        load_weights_map(str(tmp_path / "map.yaml"))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["vgg", "nowhere.yaml", "../vgg16"])
+def test_an_unknown_map_is_refused(name: str) -> None:
+    with pytest.raises(SpecError, match="there is no map of weights"):
+        load_weights_map(name)
+
+
+@pytest.mark.parametrize("path", sorted((shipped("specs") / "weights").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_maps_fit_segnets_encoder(path: Path) -> None:
+    spec = load_net(shipped("specs") / "segnet_camvid.yaml")
+    graph = build(spec, "DEPLOY", image_inputs(1, 32, 32, 3, labels=False))
+    names = load_weights_map(path.stem)
+    takers = names.takers(graph, set(names.layers.values()))
+    widths = [
+        layer.outputs[0].shape[-1] for own in takers.values() for layer in own if layer.layer.type == "Convolution"
+    ]
+    assert widths == [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6
+    assert names.channels == ("bgr" if names.layout == "caffe" else "rgb")
+
+
+def test_torchvisions_numbers_are_those_of_its_modules() -> None:
+    for name, convolution in (("vgg16_torchvision", "Conv"), ("vgg16_bn_torchvision", "Conv+BN")):
+        index, expected = 0, []
+        for width in (2, 2, 3, 3, 3):
+            for _ in range(width):
+                expected += [index] if convolution == "Conv" else [index, index + 1]
+                index += 2 if convolution == "Conv" else 3
+            index += 1
+        found = [int(theirs.removeprefix("features.")) for theirs in load_weights_map(name).layers.values()]
+        assert found == expected
+
+
+def test_the_map_in_the_pages_is_one(tmp_path: Path) -> None:
+    pages = (Path(__file__).parent.parent.parent / "docs").glob("*.md")
+    texts = [block for page in pages for block in re.findall(r"^```yaml map\n(.*?)^```", page.read_text(), re.M | re.S)]
+    assert texts
+    for text in texts:
+        (tmp_path / "map.yaml").write_text(text)
+        assert load_weights_map(str(tmp_path / "map.yaml")).layers["e1/bn1"] == "features.1"
+
+
+def test_without_a_map_names_are_the_same() -> None:
+    assert load_weights_map(None) is SAME_NAMES
+    assert list(SAME_NAMES.takers(graph_of(), ["first", "other"])) == ["first"]
+    assert jax.tree.structure(SAME_NAMES.layers) == jax.tree.structure({})
