@@ -196,6 +196,7 @@ def _add_train(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on where this run was stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace the run folder if it exists")
     parser.add_argument("--weights", type=Path, metavar="FILE_OR_RUN", help="start from these weights, by layer name")
+    _add_weights_map(parser)
     parser.add_argument(
         "--skip", metavar="LAYER", action="append", default=[], help="a layer that --weights leaves alone"
     )
@@ -212,7 +213,6 @@ def _add_train(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
         help="change a value of the solver, such as max_iter=100; may be repeated",
     )
 
-    _add_weights_map(parser)
 
 def _train(options: argparse.Namespace) -> int:
     _check_train(options)
@@ -229,6 +229,7 @@ def _train(options: argparse.Namespace) -> int:
         tuple(options.overrides),
         tuple(options.solver_overrides),
         options.weights,
+        options.weights_map,
         tuple(options.skip),
         options.overwrite,
         options.workers,
@@ -238,6 +239,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def _check_train(options: argparse.Namespace) -> None:
     """Refuses arguments that contradict each other."""
+    _refuse_map_alone(options)
     if options.resume is not None:
         if options.spec or options.weights or options.run or options.overwrite or options.skip:
             hint = "leave out SPEC, SOLVER, --run, --weights, --skip and --overwrite; --set and --solver-set may stay"
@@ -245,7 +247,6 @@ def _check_train(options: argparse.Namespace) -> None:
     elif options.spec is None or options.solver is None:
         raise UsageError("train takes a network spec and a solver", hint="segspec train SPEC SOLVER, or --resume RUN")
     elif options.skip and options.weights is None:
-        options.weights_map,
         raise UsageError("--skip says what --weights leaves alone", hint="add --weights FILE_OR_RUN")
 
 
@@ -255,7 +256,6 @@ def _add_statistics(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser = _verb(verbs, "compute-bn-stats", help, example, _compute_statistics)
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument(
-    _refuse_map_alone(options)
         "--mode",
         choices=("exact", "tutorial"),
         default="exact",
@@ -292,6 +292,7 @@ def _add_test(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser.add_argument("model", type=Path, help="run folder, or a spec together with --weights")
     parser.add_argument("images", nargs="*", help="images, folders, or list files (default: the run's own test images)")
     parser.add_argument("--weights", type=Path, metavar="FILE_OR_RUN", help="weights for a spec")
+    _add_weights_map(parser)
     parser.add_argument("--labels", type=Path, metavar="FOLDER", help="label images of the same names")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (default RUN/test)")
     parser.add_argument(
@@ -308,8 +309,8 @@ def _add_test(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     _add_set(parser)
 
 
-    _add_weights_map(parser)
 def _test(options: argparse.Namespace) -> None:
+    _refuse_map_alone(options)
     tune_process()
     from segspec.evaluate.test import Request, test
 
@@ -326,7 +327,7 @@ def _test(options: argparse.Namespace) -> None:
             options.json,
             options.sheets,
             tuple(options.overrides),
-    _refuse_map_alone(options)
+            options.weights_map,
         )
     )
 
@@ -343,7 +344,6 @@ def _prepare_as(run: Path) -> None:
 
 def _add_synthesize(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     example = "  segspec synthesize street data/street --count 200 --size 120x160"
-            options.weights_map,
     parser = _verb(verbs, "synthesize", "draw a data set: images, labels and list files", example, _synthesize)
     parser.add_argument("kind", choices=("squares", "street"), help="what to draw")
     parser.add_argument("folder", type=Path, help="where to put it")
