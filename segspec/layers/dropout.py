@@ -1,4 +1,4 @@
-"""Dropout: random zeros in training, and in Bayesian nets at test too."""
+"""Dropout of elements or of whole channels: random zeros in training, and in Bayesian nets at test too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from pydantic import Field
 
-from segspec.layers.base import Arrays, Blob, Context, Layer
+from segspec.layers.base import Arrays, Blob, Context, Forward, Layer
 from segspec.ops.cast import as_real
 from segspec.schema.types import Fraction
 
@@ -18,7 +18,8 @@ class Dropout(Layer):
     """Sets elements to 0 at random and divides the others by 1 - dropout_ratio, so that the expectation stays.
 
     Acts in TRAIN, and in every phase with `sample_weights_test` (Bayesian SegNet); elsewhere, and where no random key
-    is given, it is the identity. Source: Srivastava et al. 2014; caffe-segnet, dropout_layer.cpp.
+    is given, it is the identity. Source: Srivastava et al. 2014; caffe-segnet, dropout_layer.cpp; for `spatial`,
+    Tompson et al. 2015.
     """
 
     type: ClassVar[str] = "Dropout"
@@ -31,15 +32,16 @@ class Dropout(Layer):
         False, description="Whether elements are dropped in tests too, to sample the net's uncertainty."
     )
 
+    spatial: bool = Field(False, description="Whether whole channels are dropped rather than single elements.")
+
     def shapes(self, bottoms: Sequence[Blob], tops: int = 1) -> tuple[Blob, ...]:
         return (Blob(bottoms[0].shape),)
 
-    def forward(
-        self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context
-    ) -> tuple[tuple[jax.Array, ...], dict[str, jax.Array]]:
+    def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
         x = as_real(bottoms[0])
         if ctx.key is None or not (ctx.train or self.sample_weights_test) or self.dropout_ratio == 0:
             return (x,), {}
         keep = 1.0 - self.dropout_ratio
-        kept = jax.random.bernoulli(ctx.key, keep, x.shape)
+        shape = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1]) if self.spatial else x.shape
+        kept = jax.random.bernoulli(ctx.key, keep, shape)
         return (jnp.where(kept, x / keep, jnp.zeros_like(x)),), {}

@@ -15,7 +15,7 @@ from segspec.layers.base import Arrays, Blob, Context, Count, Forward, Layer, Sa
 from segspec.ops.argmax_pool import argmax_pool, index_dtype
 from segspec.ops.cast import as_real
 from segspec.ops.order import to_caffe_order
-from segspec.ops.pooling import average_pool
+from segspec.ops.pooling import average_bins, average_pool, even_spans
 from segspec.ops.stochastic_pool import expected_pool, sample_pool
 from segspec.ops.window import Pair, PoolWindow
 from segspec.schema.types import Margin, Size
@@ -34,7 +34,8 @@ class Pooling(Layer):
     instead of ceil with round_mode FLOOR. MAX: windows are clipped to the image, and the first maximum passes the
     gradient. AVE: the sum over the image divided by the window's area in the padded image. STOCHASTIC, for inputs
     from 0: in TRAIN an element x_i with probability x_i / sum x, in TEST the expectation sum x^2 / sum x; no padding.
-    A second output of MAX is the mask: where each maximum lay, as a local index.
+    A second output of MAX is the mask: where each maximum lay, as a local index. With `bins` (AVE), window i of n along
+    a side of H pixels goes from floor(i H / n) to ceil((i + 1) H / n).
     Source: Caffe, pooling_layer.cpp, pooling_layer.cu; Zeiler and Fergus 2013 for STOCHASTIC.
     """
 
@@ -51,9 +52,15 @@ class Pooling(Layer):
     pad: Margin = Field((0, 0), description="Padding on every side, in pixels; it never wins a maximum.")
     global_pooling: bool = Field(False, description="Whether one window covers the whole image, whatever its size.")
     round_mode: Literal["CEIL", "FLOOR"] = Field("CEIL", description="How a last window that does not fit counts.")
+    bins: Size | None = Field(
+        None,
+        description="Rows and columns of the output, instead of kernel_size: windows that cover any image evenly.",
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
+        if self.bins is not None:
+            return self._agree_on_bins()
         if self.pool == "STOCHASTIC" and self.pad != (0, 0):
             raise ValueError("STOCHASTIC pooling takes no pad")
         if self.global_pooling and (self.kernel_size is not None or self.pad != (0, 0) or self.stride != (1, 1)):
@@ -62,6 +69,13 @@ class Pooling(Layer):
             raise ValueError("needs 'kernel_size' (or global_pooling: true)")
         if self.kernel_size is not None and any(self.pad[axis] >= self.kernel_size[axis] for axis in (0, 1)):
             raise ValueError("pad must be smaller than kernel_size")
+        return self
+
+    def _agree_on_bins(self) -> Self:
+        if self.pool != "AVE":
+            raise ValueError("bins need pool: AVE")
+        if self.global_pooling or self.kernel_size is not None or self.pad != (0, 0) or self.stride != (1, 1):
+            raise ValueError("bins take no kernel_size, stride, pad or global_pooling")
         return self
 
     def window(self, size: Pair) -> PoolWindow:
@@ -80,6 +94,8 @@ class Pooling(Layer):
         check_image(x)
         if tops == 2 and self.pool != "MAX":
             raise ShapeError("only MAX pooling has a mask")
+        if self.bins is not None:
+            return (Blob((x.shape[0], *self.bins, x.shape[3])),)
         window = self.window((x.shape[1], x.shape[2]))
         shape = (x.shape[0], *window.output, x.shape[3])
         pooled = Blob(shape, x.dtype if self.pool == "MAX" else "float32")
@@ -87,6 +103,8 @@ class Pooling(Layer):
 
     def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
         (x,) = bottoms
+        if self.bins is not None:
+            return (average_bins(x, self.bins),), {}
         window = self.window((x.shape[1], x.shape[2]))
         if self.pool == "AVE":
             return (average_pool(x, window),), {}
@@ -97,9 +115,19 @@ class Pooling(Layer):
         return (maximum.astype(x.dtype), index)[: ctx.tops], {}
 
     def sampling(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> Sampling:
+        if self.bins is not None:
+            return _sampling_of_bins(bottoms[0], self.bins)
         if self.global_pooling or self.kernel_size is None:
             return Sampling((0, 0), (Fraction(bottoms[0].shape[1]), Fraction(bottoms[0].shape[2])))
         return Sampling(self.kernel_size, (Fraction(self.stride[0]), Fraction(self.stride[1])))
+
+
+def _sampling_of_bins(x: Blob, bins: Pair) -> Sampling:
+    """The widest window, and the mean step from one to the next."""
+    if bins == (1, 1):
+        return Sampling((0, 0), (Fraction(x.shape[1]), Fraction(x.shape[2])))
+    widest = tuple(max(stop - start for start, stop in even_spans(x.shape[1 + axis], bins[axis])) for axis in (0, 1))
+    return Sampling((widest[0], widest[1]), (Fraction(x.shape[1], bins[0]), Fraction(x.shape[2], bins[1])))
 
 
 class PoolingMask(Pooling):

@@ -10,13 +10,13 @@ import jax
 from pydantic import Field, model_validator
 
 from segspec.layers.base import Arrays, Blob, Context, Count, Forward, Layer, Sampling, ShapeError
-from segspec.ops.resize import resize_bilinear
+from segspec.ops.resize import resize_bilinear, resize_nearest
 from segspec.ops.window import Pair
 from segspec.schema.types import Reference
 
 
 class Interp(Layer):
-    """Resizes bilinearly, corner pixels keeping their values.
+    """Resizes bilinearly, corner pixels keeping their values, or to the nearest pixel.
 
     The input is first cut by pad_beg and pad_end (0 or negative). The output is then (H - 1) / shrink_factor + 1
     pixels, enlarged to H + (H - 1)(zoom_factor - 1), or height x width, or the size of another layer.
@@ -39,6 +39,8 @@ class Interp(Layer):
     align_corners: bool = Field(
         True, description="Whether corner pixels keep their values; false reads at (i + 1/2) in / out - 1/2."
     )
+
+    nearest: bool = Field(False, description="Whether output pixel i copies input pixel floor(i in / out).")
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -83,6 +85,8 @@ class Interp(Layer):
         size = self.size([Blob(bottom.shape) for bottom in bottoms])
         height, width = x.shape[1] + self.pad_end, x.shape[2] + self.pad_end
         cut = x[:, -self.pad_beg : height, -self.pad_beg : width]
+        if self.nearest:
+            return (resize_nearest(cut, size),), {}
         return (resize_bilinear(cut, size, align_corners=self.align_corners),), {}
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:

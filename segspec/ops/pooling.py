@@ -8,7 +8,8 @@ import numpy as np
 from jax import lax
 
 from segspec.ops.cast import as_real
-from segspec.ops.window import PoolWindow
+from segspec.ops.resize import weigh
+from segspec.ops.window import Pair, PoolWindow
 
 
 def average_pool(x: jax.Array, window: PoolWindow) -> jax.Array:
@@ -41,6 +42,25 @@ def sum_pool(x: jax.Array, window: PoolWindow) -> jax.Array:
         (*padding, (0, 0)),
     )
     return total
+
+
+def even_spans(length: int, bins: int) -> list[tuple[int, int]]:
+    """Where each of some windows that cover a length evenly begins and ends; neighbours may share a pixel."""
+    return [(place * length // bins, -(-(place + 1) * length // bins)) for place in range(bins)]
+
+
+def average_bins(x: jax.Array, bins: Pair) -> jax.Array:
+    """The means of windows that cover images evenly: (batch, height, width, channels) to (batch, *bins, channels)."""
+    rows, columns = (_means(x.shape[1 + axis], bins[axis]) for axis in (0, 1))
+    return weigh(as_real(x), rows, columns)
+
+
+def _means(length: int, bins: int) -> np.ndarray:
+    """(bins, length): the share of each pixel in the mean of each window."""
+    shares = np.zeros((bins, length), np.float32)
+    for share, (start, stop) in zip(shares, even_spans(length, bins), strict=True):
+        share[start:stop] = 1 / (stop - start)
+    return shares
 
 
 def window_areas(window: PoolWindow) -> np.ndarray:

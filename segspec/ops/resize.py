@@ -1,4 +1,4 @@
-"""Bilinear resizing as two small matrix products, so that its gradient needs no scatter."""
+"""Resizing as two small matrix products, so that its gradient needs no scatter."""
 
 from __future__ import annotations
 
@@ -27,8 +27,29 @@ def resize_bilinear(x: jax.Array, size: Pair, *, align_corners: bool = True) -> 
     """
     if x.shape[1:3] == size:
         return x
-    rows = _weights(x.shape[1], size[0], align_corners)
-    columns = _weights(x.shape[2], size[1], align_corners)
+    return weigh(x, _weights(x.shape[1], size[0], align_corners), _weights(x.shape[2], size[1], align_corners))
+
+
+def resize_nearest(x: jax.Array, size: Pair) -> jax.Array:
+    """Resizes images (batch, height, width, channels): output pixel i is input pixel floor(i in / out)."""
+    rows, columns = (
+        np.eye(x.shape[1 + axis], dtype=np.float32)[np.arange(size[axis]) * x.shape[1 + axis] // size[axis]]
+        for axis in (0, 1)
+    )
+    return weigh(x, rows, columns)
+
+
+def weigh(x: jax.Array, rows: np.ndarray, columns: np.ndarray) -> jax.Array:
+    """Weighted sums of the rows and of the columns of images.
+
+    Args:
+        x: (batch, height, width, channels).
+        rows: (output height, height): how much each input row adds to each output row.
+        columns: (output width, width): likewise.
+
+    Returns:
+        (batch, output height, output width, channels), summed in float32 and returned in the type of x.
+    """
     values = x.astype(jnp.float32)
     values = jnp.einsum("Hh,nhwc->nHwc", rows, values, precision="highest")
     return jnp.einsum("Ww,nhwc->nhWc", columns, values, precision="highest").astype(x.dtype)

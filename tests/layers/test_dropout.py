@@ -32,6 +32,14 @@ def test_a_test_drops_nothing_unless_it_samples() -> None:
     assert np.mean(sampled == 0) == pytest.approx(0.5, abs=0.02)
 
 
+def test_spatial_dropout_drops_whole_channels() -> None:
+    y = run(Dropout(spatial=True), Context(train=True, key=jax.random.key(3)))
+    dropped = (y == 0).reshape(8, -1, 4)
+    assert (dropped.all(1) == dropped.any(1)).all()
+    assert 0 < dropped.mean() < 1
+    np.testing.assert_allclose(y[y != 0], 2 * X[y != 0])
+
+
 def test_another_key_drops_other_elements_and_the_same_key_the_same() -> None:
     first, again, other = (run(Dropout(), Context(train=True, key=jax.random.key(seed))) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)

@@ -64,11 +64,34 @@ def test_global_pooling_takes_the_whole_image() -> None:
         ({"global_pooling": True, "pad": 1}, "global_pooling takes no kernel_size, stride or pad"),
         ({"kernel_size": [2, 3], "pad": [1, 3]}, "pad must be smaller than kernel_size"),
         ({"kernel_size": 0}, "must be at least 1"),
+        ({"bins": 2}, "bins need pool: AVE"),
+        ({"bins": 2, "pool": "AVE", "stride": 2}, "bins take no kernel_size, stride, pad or global_pooling"),
+        ({"bins": 2, "pool": "AVE", "global_pooling": True}, "bins take no kernel_size"),
     ],
 )
 def test_parameters_that_mean_nothing(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Pooling.model_validate(fields)
+
+
+def test_bins_cover_an_image_evenly() -> None:
+    x = values((2, 7, 5, 3))
+    (y,) = pool(Pooling(pool="AVE", bins=(3, 2)), x)
+    assert Pooling(pool="AVE", bins=(3, 2)).shapes([Blob(x.shape)]) == (Blob((2, 3, 2, 3)),)
+    expected = [
+        [x[:, rows, columns].mean((1, 2)) for columns in (slice(0, 3), slice(2, 5))]
+        for rows in (slice(0, 3), slice(2, 5), slice(4, 7))
+    ]
+    np.testing.assert_allclose(y, np.moveaxis(np.asarray(expected), 2, 0), rtol=1e-5, atol=1e-6)
+
+
+def test_bins_that_divide_the_image_are_windows_edge_to_edge() -> None:
+    x = values((1, 12, 18, 2))
+    (bins,) = pool(Pooling(pool="AVE", bins=(6, 6)), x)
+    (windows,) = pool(Pooling(pool="AVE", kernel_size=(2, 3), stride=(2, 3)), x)
+    np.testing.assert_allclose(bins, windows, rtol=1e-5, atol=1e-6)
+    (whole,) = pool(Pooling(pool="AVE", bins=(1, 1)), x)
+    np.testing.assert_allclose(whole, x.mean((1, 2), keepdims=True), rtol=1e-5, atol=1e-6)
 
 
 def test_refuses_inputs_that_do_not_fit() -> None:

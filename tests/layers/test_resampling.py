@@ -42,6 +42,12 @@ def test_size_of_another_layer() -> None:
     np.testing.assert_allclose(y[:, ::2, ::3], x, rtol=1e-5, atol=1e-6)
 
 
+def test_nearest_copies_pixels() -> None:
+    x = np.random.default_rng(0).normal(size=(1, 3, 2, 2)).astype(np.float32)
+    (y,), _ = Interp(height=7, width=4, nearest=True).forward({}, {}, [jnp.asarray(x)], Context())
+    np.testing.assert_array_equal(y, x[:, [0, 0, 0, 1, 1, 2, 2]][:, :, [0, 0, 1, 1]])
+
+
 def test_cutting_comes_first() -> None:
     x = jnp.arange(25.0).reshape(1, 5, 5, 1)
     layer = Interp(height=2, width=2, pad_beg=-1, pad_end=-2)
