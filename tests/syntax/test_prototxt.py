@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from pathlib import Path
 
@@ -12,8 +11,6 @@ import pytest
 from segspec.errors import Source, SpecError
 from segspec.syntax.prototxt import MAX_DEPTH, parse_prototxt
 from segspec.syntax.tree import Mapping, Scalar, Sequence, read_source, to_python
-
-CORPUS = Path(os.environ.get("SEGSPEC_SHARED", "../shared")) / "corpus"
 
 
 def parse(text: str) -> Mapping:
@@ -200,7 +197,7 @@ def test_a_long_net_is_read_quickly() -> None:
     assert time.process_time() - start < 3, "0.4 s on the machine this was written on"
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not here")
-def test_every_file_of_the_corpus_is_read() -> None:
-    paths = sorted(CORPUS.rglob("*.prototxt"))[::4]
+def test_every_file_of_the_corpus_is_read(shared: Path) -> None:
+    paths = sorted((shared / "corpus").rglob("*.prototxt"))[::4]
+    assert paths
     assert all(parse_prototxt(read_source(path)).entries for path in paths)
