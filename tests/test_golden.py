@@ -73,7 +73,7 @@ def test_the_exit_status_says_whether_a_case_fell_short(tmp_path: Path, capsys: 
 def test_an_unsupported_type_falls_short_unless_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _copied("filter", tmp_path, "top_0")
     assert golden.main([str(tmp_path)]) == 1
-    assert "unknown layer type 'Filter'" in capsys.readouterr().out
+    assert "unsupported layer type 'Filter'" in capsys.readouterr().out
     assert golden.main([str(tmp_path), "--allow-unsupported"]) == 0
 
 

@@ -98,7 +98,7 @@ def run_case(path: Path, dialect: Dialect, tolerance: float = TOLERANCE) -> Verd
         spec = _with_matrix(read_caffe_net(read_source(path), phase=phase, dialect=dialect), golden)
         graph = build(spec, phase, _inputs(spec, golden))
     except SpecError as error:
-        unknown = re.search(r"unknown layer type '\w+'|layer type '\w+' is not supported", str(error))
+        unknown = re.search(r"(unknown|unsupported) layer type '[^']+'", str(error))
         return Verdict(name, "unsupported" if unknown else "FAIL", np.inf, unknown[0] if unknown else str(error))
     ours = _run(spec, graph, golden)
     remark = ""

@@ -131,7 +131,7 @@ class _Wiring:
     def _refuse_type(self, use: Use) -> None:
         kind = use.type.text
         if kind in ABSENT:
-            self.problems.add(f"layer type '{kind}' is not supported", use.type.span, ABSENT[kind])
+            self.problems.add(f"unsupported layer type '{kind}'", use.type.span, ABSENT[kind])
         elif by_type(kind) is None:
             known = [*self.blocks, *(known.type for known in LAYERS)]
             what = "layer type or block" if self.blocks else "layer type"
@@ -168,7 +168,8 @@ class _Wiring:
 
     def _bottoms(self, layer_type: type[Layer], use: Use, scope: tuple[str, ...], feature: str) -> list[str]:
         written = use.fields.get("bottom")
-        bottoms = [feature] if _is_null(written) else [self._find(name, scope, 0) for name in _names(written)]
+        reads_feature = _is_null(written) and layer_type.bottoms[1] != 0
+        bottoms = [feature] if reads_feature else [self._find(name, scope, 0) for name in _names(written)]
         for field, output in layer_type.references.items():
             bottoms += [self._find(name, scope, output) for name in _names(use.fields.get(field))]
         if layer_type.role in ("loss", "metric") and len(bottoms) == 1 and layer_type.bottoms[0] >= 2:

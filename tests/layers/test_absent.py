@@ -16,5 +16,5 @@ def test_a_type_that_is_not_there_on_purpose_is_refused_with_the_reason(kind: st
     with pytest.raises(SpecError) as caught:
         read_net(Source("x.yaml", f"segspec: 1\nlayers: [{kind}: {{}}]\n"), Path())
     (found,) = caught.value.diagnostics
-    assert found.message == f"layer type '{kind}' is not supported"
+    assert found.message == f"unsupported layer type '{kind}'"
     assert found.hint == ABSENT[kind]

@@ -54,6 +54,11 @@ def test_a_loss_with_one_bottom_gets_the_label_and_with_two_none() -> None:
     assert [bottoms for _, bottoms, _ in wired(text)[2:]] == [("conv1", "label"), ("conv1", "relu1")]
 
 
+def test_a_layer_without_inputs_reads_no_feature() -> None:
+    layers = wired(f"  - {CONV}\n  - Parameter: {{shape: [1, 4]}}\n  - Silence: {{bottom: [conv1, parameter1]}}")
+    assert layers[1] == ("parameter1", (), ("parameter1",))
+
+
 @pytest.mark.parametrize("null", ["bottom: null", "name: ~", "top:", "bottom: ~, name: ~"])
 def test_null_is_the_same_as_nothing(null: str) -> None:
     assert wired(f"  - {CONV}\n  - ReLU: {{{null}}}\n")[1] == ("relu1", ("conv1",), ("relu1",))

@@ -28,6 +28,9 @@ from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence
 NET_FIELDS = ("name", "layer", "layers", "input", "input_dim", "input_shape")
 NET_SILENT = ("state", "force_backward", "debug_info")
 
+SINKS = frozenset(("MatWrite", "HDF5Output"))
+"""Types that write what they read to files, which commands do here."""
+
 _SEGNET_TYPES = frozenset(("BN", "Upsample", "DenseImageData"))
 _PARTS: tuple[Part, ...] = ("image", "label")
 _PROTOTXT_PHASES = {"TRAIN": "train", "TEST": "test"}
@@ -177,7 +180,8 @@ class _Reading:
         for _, layer in rest:
             stages = missing_stages(layer, state)
             cause = f"--stage {stages[0]} brings it" if stages else "only a layer of the other phase makes it"
-            self.absent.update({top.text: cause for top in texts(layer, "top")})
+            for top in texts(layer, "top"):
+                self.absent[top.text] = cause if stages else self.absent.get(top.text, cause)
         for key, layer in present:
             self._layer(key, layer, state.phase, shared=other.admits(layer), fed=deploy)
         for key, layer in rest:
@@ -202,6 +206,8 @@ class _Reading:
             if not fed:
                 self.blobs.feed(fed_blobs(layer, self.labels))
             self._source(layer_type, key, layer, kind, ("TRAIN", "TEST") if shared else (phase,))
+        elif kind.text in SINKS:
+            self.findings.warn(f"files are not written by '{kind.text}'; the layer is left out", kind.span)
         elif layer_type is None:
             self._unknown(layer, kind)
         elif layer_type is Input:

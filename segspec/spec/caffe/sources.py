@@ -112,7 +112,7 @@ def _label_type(layer: Mapping) -> str:
 def _batch(layer: Mapping) -> int:
     found = number_anywhere(layer, "batch_size")
     if found is None:
-        stated = _python_parameters(layer).get("batch_size")
+        stated = python_parameters(layer).get("batch_size")
         found = stated if isinstance(stated, int) and stated > 0 else None
     return found or 1
 
@@ -150,7 +150,7 @@ def _numbers(node: Mapping, name: str) -> tuple[int, ...]:
     return tuple(item.value for item in texts(node, name) if isinstance(item.value, int) and item.value > 0)
 
 
-def _python_parameters(layer: Mapping) -> dict[object, object]:
+def python_parameters(layer: Mapping) -> dict[object, object]:
     """What a Python layer's `param_str` says, where it is the text of a dictionary."""
     value = anywhere(layer, "param_str")
     try:
