@@ -146,10 +146,12 @@ def _add_check(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from segspec.graph.check import check
+    from segspec.graph.check import check, find_doubts
 
-    spec = _load_net(options)
-    print(check(spec, _size(options.size), json=options.json))
+    spec, size = _load_net(options), _size(options.size)
+    print(check(spec, size, json=options.json))
+    for doubt in find_doubts(spec, size):
+        print(doubt.render(), file=sys.stderr)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

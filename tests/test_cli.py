@@ -149,6 +149,16 @@ def test_check_prints_its_table_and_takes_overrides(net: str, capsys: Any) -> No
     assert json.loads(capsys.readouterr().out)["parameters"] == 7 * 28 + 2 * 8
 
 
+def test_check_warns_of_what_training_would_refuse(net: str, capsys: Any) -> None:
+    text = Path(net).read_text().replace("num_output: $classes", "num_output: 5")
+    Path(net).write_text(text)
+    capsys.readouterr()
+    assert main(["check", net]) == 0
+    out, told = capsys.readouterr()
+    assert out.startswith("tiny, images of 8x8x3")
+    assert told == f"{net}: warning: 'score' has 5 channels for 2 classes\n  write num_output: $classes\n"
+
+
 def test_expand_prints_a_spec_that_means_the_same(net: str, tmp_path: Path, capsys: Any) -> None:
     assert main(["expand", net, "--set", "width=5"]) == 0
     flat = tmp_path / "flat.yaml"

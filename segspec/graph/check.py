@@ -3,52 +3,67 @@
 from __future__ import annotations
 
 import json as json_text
+from dataclasses import replace
 
-from segspec.errors import SpecError
-from segspec.graph.build import build, image_inputs
+from segspec.errors import Diagnostic, SpecError
+from segspec.graph.build import build
+from segspec.graph.graph import Graph
+from segspec.graph.inputs import net_inputs
 from segspec.graph.summary import as_record, as_text, summarize
+from segspec.graph.trainable import find_idleness, find_need_of_batch, find_other_class_count, find_unsettled
 from segspec.layers.base import Blob
-from segspec.ops.order import stored_shape
-from segspec.spec.net import NetSpec
-from segspec.spec.wire import INPUTS
+from segspec.spec.netspec import NetSpec, Phase
 
 
-def check(spec: NetSpec, size: tuple[int, int] | None = None, *, json: bool = False) -> str:
+def check(spec: NetSpec, size: tuple[int, int] | None = None, phase: Phase = "TRAIN", *, json: bool = False) -> str:
     """The table of a net's layers and costs.
 
     Args:
         spec: the net.
         size: (height, width) of the images; by default what the spec declares.
+        phase: TRAIN, TEST, or DEPLOY, which leaves out what needs labels.
         json: whether to give JSON rather than a table.
 
     Raises:
         SpecError: when shapes do not fit, or no size is known.
     """
-    layer = spec.data.get("train") or spec.data.get("test")
-    channels = layer.channels if layer else spec.input.channels if spec.input else 3
-    size = size or declared_size(spec)
-    if size is None:
-        hint = "add 'input: {height: 360, width: 480}' to the spec, or call check with --size 360x480"
-        raise SpecError("the size of the images is not known", place=spec.source.name, hint=hint)
-    inputs = {**image_inputs(1, *size, channels), **_declared_inputs(spec)}
-    summary = summarize(build(spec, "TRAIN", inputs))
+    graph = _build(spec, size, phase)
+    summary = summarize(graph)
     if json:
         return json_text.dumps(as_record(summary), indent=1)
-    title = f"{spec.name}, images of {size[0]}x{size[1]}x{channels}"
+    title = f"{spec.name}, images of {Blob(graph.inputs['data'].shape[1:])}"
     if spec.classes is not None:
         title += f", {spec.classes.count} classes"
-    return f"{title}\n\n{as_text(summary, layer.batch_size if layer else 1)}"
+    return f"{title}\n\n{as_text(summary, _batch(spec))}"
 
 
-def _declared_inputs(spec: NetSpec) -> dict[str, Blob]:
-    """The inputs beside images and labels, which a prototxt may declare with their shapes."""
-    others = {name: shape for name, shape in spec.declared.items() if name not in INPUTS}
-    return {name: Blob(stored_shape(shape)) for name, shape in others.items()}
+def find_doubts(spec: NetSpec, size: tuple[int, int] | None = None) -> tuple[Diagnostic, ...]:
+    """Warnings of what `train` or `test` would refuse in a net whose shapes fit, and of what it could not learn.
+
+    Raises:
+        SpecError: as `check`.
+    """
+    graph, place = _build(spec, size, "TRAIN"), spec.source.name
+    found = find_other_class_count(graph, place)
+    if "train" in spec.data:
+        height, width, channels = graph.inputs["data"].shape[1:]
+        found += (*find_unsettled(spec), *find_need_of_batch(spec, _batch(spec), (height, width), channels))
+    return (*(replace(each, severity="warning") for each in found), *find_idleness(graph, place))
 
 
-def declared_size(spec: NetSpec) -> tuple[int, int] | None:
-    """The (height, width) a spec declares: of its training data, else its nominal input."""
-    for layer in spec.data.values():
-        if layer.size is not None:
-            return layer.size
-    return (spec.input.height, spec.input.width) if spec.input else None
+def _build(spec: NetSpec, size: tuple[int, int] | None, phase: Phase) -> Graph:
+    """The net for one image, or for a batch where it takes none alone."""
+    labels = phase != "DEPLOY"
+    try:
+        return build(spec, phase, net_inputs(spec, size, labels=labels))
+    except SpecError as error:
+        try:
+            return build(spec, phase, net_inputs(spec, size, _batch(spec), labels=labels))
+        except SpecError:
+            raise error from None
+
+
+def _batch(spec: NetSpec) -> int:
+    """Images in a batch of the training, else of the test."""
+    layer = spec.data.get("train") or spec.data.get("test")
+    return layer.batch_size if layer else 1

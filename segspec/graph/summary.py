@@ -8,6 +8,7 @@ from typing import Any
 
 from segspec.graph.graph import Graph
 from segspec.graph.receptive_field import Field, receptive_fields
+from segspec.layers.base import Blob
 
 BYTES = {"float32": 4, "int32": 4, "uint8": 1}
 
@@ -42,6 +43,7 @@ class Summary:
         rows: one a layer.
         parameters: numbers learned by the net, shared blobs once.
         multiply_adds: of one forward pass.
+        input_bytes: the image, its label and whatever else is fed.
         training_bytes: all outputs, as a backward pass needs them.
         inference_bytes: the most that is alive at once when outputs are dropped after their last use.
         scores: shape and receptive field of the class scores, or None.
@@ -50,22 +52,25 @@ class Summary:
     rows: tuple[Row, ...]
     parameters: int
     multiply_adds: int
+    input_bytes: int
     training_bytes: int
     inference_bytes: int
     scores: tuple[tuple[int, ...], Field] | None
 
 
 def summarize(graph: Graph) -> Summary:
-    """The costs of a graph built for a batch of one image."""
+    """The costs of a graph for one image, whatever batch it was built for."""
     fields = receptive_fields(graph)
+    images = graph.inputs["data"].shape[0]
     rows = []
     for layer in graph.layers:
         feature = layer.layer.role == "feature" and bool(layer.tops)
-        activations = sum(blob.size * BYTES[blob.dtype] for blob in layer.outputs)
+        activations = sum(map(_bytes, layer.outputs)) // images
         output = layer.outputs[0].shape[1:] if layer.outputs else ()
         field = fields[layer.tops[0]] if feature else None
         kind = layer.layer.type
-        rows.append(Row(layer.name, kind, output, layer.parameters, layer.multiply_adds, activations, field))
+        products = layer.multiply_adds // images
+        rows.append(Row(layer.name, kind, output, layer.parameters, products, activations, field))
     scores = None
     if graph.prediction is not None:
         scores = (graph.blobs[graph.prediction].shape[1:], fields[graph.prediction])
@@ -73,20 +78,25 @@ def summarize(graph: Graph) -> Summary:
         tuple(rows),
         graph.parameters,
         sum(row.multiply_adds for row in rows),
+        sum(map(_bytes, graph.inputs.values())) // images,
         sum(row.activations for row in rows),
-        _peak_alive(graph),
+        _peak_alive(graph) // images,
         scores,
     )
+
+
+def _bytes(blob: Blob) -> int:
+    return blob.size * BYTES[blob.dtype]
 
 
 def _peak_alive(graph: Graph) -> int:
     """Bytes of the outputs alive together at the worst moment, each dropped after its last reader."""
     last = {bottom: index for index, layer in enumerate(graph.layers) for bottom in layer.bottoms}
-    alive = {name: blob.size * BYTES[blob.dtype] for name, blob in graph.inputs.items()}
+    alive = {name: _bytes(blob) for name, blob in graph.inputs.items()}
     total = peak = sum(alive.values())
     for index, layer in enumerate(graph.layers):
         for top, blob in zip(layer.tops, layer.outputs, strict=True):
-            alive[top] = blob.size * BYTES[blob.dtype]
+            alive[top] = _bytes(blob)
             total += alive[top]
         peak = max(peak, total)
         for name in {*layer.bottoms, *layer.tops} - {graph.prediction}:
@@ -120,7 +130,7 @@ def as_text(summary: Summary, batch: int) -> str:
 
 def _totals(summary: Summary, batch: int) -> Iterable[str]:
     weights = 4 * summary.parameters
-    training = batch * summary.training_bytes + 3 * weights
+    training = batch * (summary.input_bytes + summary.training_bytes) + 3 * weights
     yield f"parameters     {summary.parameters:,}  ({size(weights)})"
     forward, both = count(summary.multiply_adds), count(3 * summary.multiply_adds)
     yield f"multiply-adds  {forward} an image to infer, about {both} to train"
@@ -187,6 +197,7 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "layers": rows,
         "parameters": summary.parameters,
         "multiply_adds": summary.multiply_adds,
+        "input_bytes": summary.input_bytes,
         "training_activation_bytes": summary.training_bytes,
         "inference_activation_bytes": summary.inference_bytes,
     }

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from segspec.errors import Source, SpecError
-from segspec.graph.check import check, declared_size
+from segspec.graph.check import check
+from segspec.graph.inputs import declared_size
 from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.net import read_net
 from segspec.spec.netspec import NetSpec
@@ -61,7 +62,7 @@ def test_the_table() -> None:
         "parameters     112  (448 B)",
         "multiply-adds  5.2 k an image to infer, about 15.6 k to train",
         "inference      about 1.9 kB for one image",
-        "training       about 6.0 kB for a batch of 5, with gradients and momentum",
+        "training       about 9.8 kB for a batch of 5, with gradients and momentum",
         "scores         3x4x4; each sees 4x4 of 6x8 pixels",
     ]
 

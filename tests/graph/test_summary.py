@@ -76,6 +76,19 @@ def test_peak_of_what_is_alive(layers: str, peak: int) -> None:
     assert summarize(build(net, "TRAIN", image_inputs(1, 8, 8, 3))).inference_bytes == peak
 
 
+def test_inputs_are_the_image_and_its_label() -> None:
+    assert costs("  - ReLU\n").input_bytes == INPUTS
+
+
+@pytest.mark.parametrize(
+    "layers", ["[ReLU]", "[Convolution: {num_output: 4, kernel_size: 3}, Pooling: {kernel_size: 2}]"]
+)
+def test_costs_are_those_of_one_image_whatever_the_batch(layers: str) -> None:
+    net = read_net(Source("x.yaml", f"segspec: 1\nlayers: {layers}\n"), Path("x"))
+    single, batch = (summarize(build(net, "TRAIN", image_inputs(count, 8, 8, 3))) for count in (1, 6))
+    assert batch == single
+
+
 def test_scores_stay_alive() -> None:
     net = read_net(Source("x.yaml", "segspec: 1\noutput: a\nlayers: [ReLU: {name: a}, ReLU, ReLU, ReLU]\n"), Path("x"))
     assert summarize(build(net, "TRAIN", image_inputs(1, 8, 8, 3))).inference_bytes == 256 + 3 * 768

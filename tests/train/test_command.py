@@ -346,6 +346,28 @@ def test_bad_material_ends_before_anything_is_made(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (
+            "  - Convolution: {num_output: 2, kernel_size: 1}\n  - SoftmaxWithLoss: {loss_weight: 0}\n",
+            "the net learns nothing: every loss has loss_weight 0",
+        ),
+        (
+            "  - Convolution: {num_output: 2, kernel_size: 1}\n  - Slice: {axis: 0, top: [a, b]}\n"
+            "  - Concat: {axis: 0, bottom: [a, b]}\n  - SoftmaxWithLoss\n",
+            "the net takes 2 images at once but not one, so 'segspec test' cannot use it",
+        ),
+    ],
+)
+def test_what_will_be_of_no_use_is_warned_of(
+    layers: str, message: str, project: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.write_spec(layers)
+    assert train(project, tmp_path / "run", "--solver-set", "max_iter=1") == 0
+    assert f"warning: {message}" in capsys.readouterr().err
+
+
 def test_class_weights_are_told_and_kept_in_numbers(
     project: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -58,6 +58,30 @@ def test_what_cannot_be_trained_says_why(layers: str, old: str, new: str, messag
     assert message in str(caught.value)
 
 
+HALVES = "  - Slice: {axis: 0, top: [a, b]}\n  - Concat: {name: joined, axis: 0, bottom: [a, b]}\n"
+
+
+@pytest.mark.parametrize(
+    ("solver", "refused"),
+    [
+        ({"test_interval": 1}, True),
+        ({"test_interval": 1, "test_iter": 1}, False),
+        ({"test_interval": 1, "test_iter": 2}, True),
+        ({}, False),
+    ],
+)
+def test_a_last_batch_that_the_net_does_not_take_is_refused_before_training(
+    solver: dict[str, int], refused: bool, project: Any
+) -> None:
+    spec = load_net(project.write_spec(SCORE + HALVES + LOSS))
+    made = Solver(base_lr=0.1, max_iter=1, **solver)  # type: ignore[arg-type]
+    if not refused:
+        make_plan(spec, made, Path())
+        return
+    with pytest.raises(SpecError, match="cannot cut 1 into 2 equal parts"):
+        make_plan(spec, made, Path())
+
+
 def test_a_spec_without_training_images_is_told_how_to_name_some(project: Any) -> None:
     path = project.write_spec(SCORE + LOSS)
     lines = [line for line in path.read_text().splitlines() if not line.startswith("  train:")]
