@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_test(verbs)
     _add_check(verbs)
     _add_expand(verbs)
+    _add_convert(verbs)
     _add_synthesize(verbs)
     return parser
 
@@ -141,16 +142,26 @@ def _add_check(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser = _verb(verbs, "check", "show every layer, its size and cost, or every mistake", example, _check)
     parser.add_argument("spec", type=Path, help="network spec")
     parser.add_argument("--size", metavar="HxW", help="height and width of the images, in pixels")
+    parser.add_argument(
+        "--phase", choices=("train", "test", "deploy"), default="train", help="deploy: without labels (default: train)"
+    )
+    parser.add_argument(
+        "--stage", metavar="NAME", action="append", default=[], help="a stage of a prototxt; may be repeated"
+    )
+    parser.add_argument("--level", type=int, metavar="N", help="the level of a prototxt")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     _add_set(parser)
 
 
 def _check(options: argparse.Namespace) -> None:
     from segspec.graph.check import check, find_doubts
+    from segspec.spec.net import load_net
 
-    spec, size = _load_net(options), _size(options.size)
-    print(check(spec, size, json=options.json))
-    for doubt in find_doubts(spec, size):
+    phase, size = options.phase.upper(), _size(options.size)
+    spec = load_net(options.spec, options.overrides, phase, stages=options.stage, level=options.level)
+    _warn(spec)
+    print(check(spec, size, phase, json=options.json))
+    for doubt in find_doubts(spec, size) if phase == "TRAIN" else ():
         print(doubt.render(), file=sys.stderr)
 
 
@@ -176,14 +187,54 @@ def _expand(options: argparse.Namespace) -> None:
     print(flat_text(_load_net(options)), end="")
 
 
+def _add_convert(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
+    example = (
+        "  segspec convert train_val.prototxt net.yaml\n"
+        "  segspec convert specs/unet.yaml deploy.prototxt --deploy --size 256x256\n"
+        "  segspec convert vgg.caffemodel vgg.safetensors --net deploy.prototxt\n"
+        "  segspec convert runs/unet unet.caffemodel"
+    )
+    help = "turn nets, solvers and weights of Caffe into segspec's, and back"
+    parser = _verb(verbs, "convert", help, example, _convert)
+    parser.add_argument("source", type=Path, help="net, solver, weights, or run folder")
+    parser.add_argument("target", type=Path, help="file to make: .yaml, .prototxt, .safetensors or .caffemodel")
+    parser.add_argument("--net", type=Path, metavar="SPEC_OR_RUN", help="the net that weights belong to")
+    parser.add_argument("--size", metavar="HxW", help="height and width for the sizes that Caffe wants as numbers")
+    parser.add_argument("--deploy", action="store_true", help="a prototxt for inference, without data and losses")
+    parser.add_argument("--flat", action="store_true", help="YAML without blocks")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
+    _add_set(parser)
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from segspec.convert.command import Request, convert
+
+    convert(
+        Request(
+            options.source,
+            options.target,
+            options.net,
+            _size(options.size),
+            options.deploy,
+            not options.flat,
+            options.overwrite,
+            tuple(options.overrides),
+        )
+    )
+
+
 def _load_net(options: argparse.Namespace) -> NetSpec:
     """The spec that the arguments name; what its file says that has no meaning here goes to standard error."""
     from segspec.spec.net import load_net
 
     spec = load_net(options.spec, options.overrides)
+    _warn(spec)
+    return spec
+
+
+def _warn(spec: NetSpec) -> None:
     for warning in spec.warnings:
         print(warning.render(), file=sys.stderr)
-    return spec
 
 
 def _add_train(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
@@ -193,7 +244,7 @@ def _add_train(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     )
     parser = _verb(verbs, "train", "train a network", example, _train)
     parser.add_argument("spec", type=Path, nargs="?", help="network spec")
-    parser.add_argument("solver", type=Path, nargs="?", help="solver file")
+    parser.add_argument("solver", type=Path, nargs="?", help="solver file; one of Caffe's may stand alone")
     parser.add_argument("--run", type=Path, metavar="DIR", help="run folder to make (default runs/NAME)")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on where this run was stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace the run folder if it exists")
@@ -202,6 +253,8 @@ def _add_train(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser.add_argument(
         "--skip", metavar="LAYER", action="append", default=[], help="a layer that --weights leaves alone"
     )
+    help = "go on with a training of Caffe from the state of its solver; its weights are those it names, or --weights"
+    parser.add_argument("--solverstate", type=Path, metavar="FILE", help=help)
     parser.add_argument(
         "--workers", type=_count_or_none, metavar="N", help="threads that read images (default: one a core, up to 4)"
     )
@@ -224,15 +277,17 @@ def _train(options: argparse.Namespace) -> int:
 
     if options.resume is not None:
         return resume(options.resume, options.overrides, options.solver_overrides, make_validator, options.workers)
+    alone = options.solver is None
     request = Request(
-        options.spec,
-        options.solver,
+        None if alone else options.spec,
+        options.spec if alone else options.solver,
         options.run,
         tuple(options.overrides),
         tuple(options.solver_overrides),
         options.weights,
         options.weights_map,
         tuple(options.skip),
+        options.solverstate,
         options.overwrite,
         options.workers,
     )
@@ -246,7 +301,7 @@ def _check_train(options: argparse.Namespace) -> None:
         if options.spec or options.weights or options.run or options.overwrite or options.skip:
             hint = "leave out SPEC, SOLVER, --run, --weights, --skip and --overwrite; --set and --solver-set may stay"
             raise UsageError("--resume goes on with a run as it is", hint=hint)
-    elif options.spec is None or options.solver is None:
+    elif options.spec is None or (options.solver is None and options.spec.suffix != ".prototxt"):
         raise UsageError("train takes a network spec and a solver", hint="segspec train SPEC SOLVER, or --resume RUN")
     elif options.skip and options.weights is None:
         raise UsageError("--skip says what --weights leaves alone", hint="add --weights FILE_OR_RUN")

@@ -27,7 +27,7 @@ RANKS = (
     {"net"},
     {"flax_module", "weights", "data"},
     {"run"},
-    {"train", "evaluate"},
+    {"train", "evaluate", "convert"},
     {"cli", "__main__"},
     {"segspec"},
 )

@@ -18,9 +18,10 @@ from segspec.errors import RunError, SpecError
 from segspec.evaluate.fold import fold
 from segspec.evaluate.images import collect
 from segspec.evaluate.load import COMPUTED, Loaded, load_run
-from segspec.evaluate.model import Model, deploy_graph, nominal_graph
+from segspec.evaluate.model import Model, deploy_graph
 from segspec.evaluate.progress import image_bar
 from segspec.evaluate.statistics import Collector, Mode, batches_needed, normalised_layers
+from segspec.graph.nominal import nominal_graph
 from segspec.spec.flatten import flat_text
 from segspec.weights.files import Blobs, write_weights
 
@@ -128,7 +129,7 @@ def _write_folded(loaded: Loaded, found: Blobs) -> None:
     """Writes `folded.yaml` and `folded.safetensors`, a net that needs no statistics any more."""
     assert loaded.folder is not None
     model = loaded.model
-    graph = nominal_graph(model.spec, model.channels)
+    graph = nominal_graph(model.spec)
     state = {name: {**model.state[name], **_arrays(found[name])} for name in found}
     spec, params, rest, merged = fold(model.spec, graph, model.params, {**model.state, **state})
     path = loaded.folder.statistics / "folded.yaml"

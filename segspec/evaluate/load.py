@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 from segspec.errors import Diagnostic, RunError, UsageError
-from segspec.evaluate.model import Model, empty_trees, nominal_graph
+from segspec.evaluate.model import Model, empty_trees
+from segspec.graph.nominal import nominal_graph
 from segspec.net import Tree, init_shapes
 from segspec.run.blobs import read_blobs
 from segspec.run.folder import RunFolder, open_run
@@ -58,8 +59,7 @@ def load_run(path: Path, snapshot: str = "best", overrides: Sequence[str] = ()) 
     folder = open_run(path)
     spec = load_net(folder.spec, overrides)
     dtype = load_solver(folder.solver).dtype
-    channels = next((layer.channels for layer in spec.data.values()), 3)
-    graph = nominal_graph(spec, channels)
+    graph = nominal_graph(spec)
     params, state = init_shapes(graph)
     found = _choose(folder, snapshot, {"params": params, "state": state})
     model = Model(spec, found.trees["params"], found.trees["state"], dtype)
@@ -103,8 +103,7 @@ def load_weighted(
 ) -> Loaded:
     """The net of a spec with the weights of a file, a run or a snapshot, taken as a map of them says."""
     spec = load_net(spec_path, overrides)
-    channels = next((layer.channels for layer in spec.data.values()), spec.input.channels if spec.input else 3)
-    graph, params, state = empty_trees(spec, channels)
+    graph, params, state = empty_trees(spec)
     found = read_blobs(weights, graph, load_weights_map(weights_map))
     params, state, transfer = fit(graph, params, state, found)
     warnings = spec.warnings

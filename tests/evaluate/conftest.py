@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from segspec.errors import Source
-from segspec.evaluate.model import Model, nominal_graph
+from segspec.evaluate.model import Model
+from segspec.graph.nominal import nominal_graph
 from segspec.net import Tree, init
 from segspec.run.folder import RunFolder
 from segspec.run.snapshots import save_snapshot
@@ -25,8 +26,7 @@ def make_model() -> MakeModel:
     def make(text: str, seed: int = 0, **attributes: Any) -> Model:
         head = "segspec: 1\nname: tiny\n" + ("" if "classes:" in text else "classes: [ground, thing]\n")
         spec = read_net(Source("net.yaml", head + text), Path())
-        channels = next((layer.channels for layer in spec.data.values()), spec.input.channels if spec.input else 3)
-        graph = nominal_graph(spec, channels)
+        graph = nominal_graph(spec)
         params, state = jax.eval_shape(lambda: init(graph, 0))
         return Model(spec, scatter(params, seed), scatter(state, seed + 1), **attributes)
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from segspec.errors import SpecError
-from segspec.evaluate.model import FALLBACK_SIZES, Model, deploy_graph, nominal_graph, table_of
+from segspec.evaluate.model import Model, deploy_graph, table_of
 from segspec.evaluate.predict import Predictor, fitting_graph
+from segspec.graph.nominal import FALLBACK_SIZES, nominal_graph
 from segspec.net import apply
 
 THRESHOLD = "layers:\n  - Convolution: {name: score, num_output: $classes, kernel_size: 1}\n"
@@ -146,7 +147,7 @@ def test_without_a_class_table_the_scores_are_numbered(make_model: Any) -> None:
 
 def test_a_net_with_a_fixed_window_is_opened_at_a_size_that_it_allows(make_model: Any) -> None:
     text = "layers:\n  - Convolution: {name: score, num_output: $classes, kernel_size: 100}\n"
-    graph = nominal_graph(make_model("input: {height: 100, width: 120}\n" + text).spec, 3)
+    graph = nominal_graph(make_model("input: {height: 100, width: 120}\n" + text).spec)
     assert graph.inputs["data"].shape == (1, 100, 120, 3)
-    graph = nominal_graph(make_model(text).spec, 3)
+    graph = nominal_graph(make_model(text).spec)
     assert graph.inputs["data"].shape[1:3] == FALLBACK_SIZES[1]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from segspec.errors import Source, SpecError
-from segspec.evaluate.model import nominal_graph
+from segspec.graph.nominal import nominal_graph
 from segspec.spec.net import read_net
 from segspec.spec.netspec import NetSpec
 
@@ -20,19 +20,19 @@ def net(layers: str, top: str = "") -> NetSpec:
 
 
 @pytest.mark.parametrize(
-    ("top", "size"), [("", (64, 64)), (DATA, (8, 9)), ("input: {height: 5, width: 6}\n" + DATA, (5, 6))]
+    ("top", "size"), [("", (64, 64)), (DATA, (8, 9)), ("input: {height: 5, width: 6}\n" + DATA, (8, 9))]
 )
 def test_one_image_of_the_declared_size_or_a_small_one(top: str, size: tuple[int, int]) -> None:
-    assert nominal_graph(net(SCORE, top), 3).inputs["data"].shape == (1, *size, 3)
+    assert nominal_graph(net(SCORE, top)).inputs["data"].shape == (1, *size, 3)
 
 
 def test_a_net_that_takes_batches_only_says_so() -> None:
     halves = "  - Slice: {axis: 0, top: [a, b]}\n  - Concat: {axis: 0, bottom: [a, b]}\n"
     with pytest.raises(SpecError, match="takes 4 images at once but not one, so") as caught:
-        nominal_graph(net(SCORE + halves, DATA), 3)
+        nominal_graph(net(SCORE + halves, DATA))
     assert "warning" not in str(caught.value)
 
 
 def test_another_mistake_is_told_as_it_is() -> None:
     with pytest.raises(SpecError, match="the filter covers 2000x2000 pixels"):
-        nominal_graph(net(SCORE.replace("kernel_size: 3", "kernel_size: 2000"), DATA), 3)
+        nominal_graph(net(SCORE.replace("kernel_size: 3", "kernel_size: 2000"), DATA))

@@ -1,0 +1,140 @@
+"""`segspec convert`: a net, a solver or weights from one program's form to the other's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segspec.atomic import write_atomically
+from segspec.convert.entry import entries_of
+from segspec.convert.prototxt import prototxt_text
+from segspec.convert.solver import solver_prototxt, solver_yaml
+from segspec.convert.weights import convert_weights
+from segspec.convert.yaml import spec_text
+from segspec.errors import Source, SpecError, UsageError
+from segspec.graph.nominal import nominal_graph
+from segspec.run.folder import RunFolder
+from segspec.spec.net import load_net, read_net
+from segspec.spec.netspec import NetSpec, Phase
+from segspec.spec.solver_file import load_solver
+from segspec.syntax.prototxt import parse_prototxt
+from segspec.syntax.tree import Mapping, read_source
+from segspec.syntax.yaml import parse_yaml
+
+NETS = (".yaml", ".prototxt")
+WEIGHTS = (".safetensors", ".caffemodel")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks of a conversion.
+
+    Attributes:
+        source: a net, a solver, weights, or a run folder, which is whatever the target asks for.
+        target: the file to make; its ending says what it becomes.
+        net: the net that weights belong to.
+        size: (height, width) of the images, for sizes that Caffe wants as numbers.
+        deploy: whether a prototxt is for inference: without sources of images, losses and metrics.
+        blocks: whether repetitions in YAML become blocks.
+        overwrite: whether the target may exist.
+        overrides: `KEY=VALUE` texts for the net.
+    """
+
+    source: Path
+    target: Path
+    net: Path | None = None
+    size: tuple[int, int] | None = None
+    deploy: bool = False
+    blocks: bool = True
+    overwrite: bool = False
+    overrides: tuple[str, ...] = ()
+
+
+def convert(request: Request) -> None:
+    """Carries out a conversion.
+
+    Raises:
+        UsageError: the two files are not of kinds that become each other, or the target exists.
+        SpecError, WeightsError: the source cannot be used, or says something that the target's form cannot.
+    """
+    _check(request)
+    if request.target.suffix in WEIGHTS:
+        spec = _read(_net_of(request), request.overrides)
+        account = convert_weights(request.source, request.target, nominal_graph(spec, size=request.size), spec.name)
+        print(f"{request.target}: {account}")
+        return
+    if _is_solver(request.source):
+        solver = load_solver(request.source)
+        text = solver_yaml(solver) if request.target.suffix == ".yaml" else solver_prototxt(solver)
+        _write(request.target, text, "solver")
+        return
+    spec = _read(_spec_in(request.source), request.overrides)
+    if request.target.suffix == ".yaml":
+        _write(request.target, _yaml(spec, request.blocks), "net")
+    else:
+        phase: Phase = "DEPLOY" if request.deploy else "TRAIN"
+        _write(request.target, prototxt_text(spec, nominal_graph(spec, phase, request.size)), "net")
+
+
+def _check(request: Request) -> None:
+    source, target = request.source, request.target
+    if not source.exists():
+        raise UsageError("there is no such file", place=str(source))
+    known = (*NETS, *WEIGHTS)
+    if target.suffix not in known:
+        raise UsageError(f"a file to make ends in {', '.join(known)}", place=str(target))
+    if not source.is_dir() and (source.suffix in WEIGHTS) != (target.suffix in WEIGHTS):
+        kinds = ("weights", "a net") if source.suffix in WEIGHTS else ("a net", "weights")
+        raise UsageError(f"{source} is {kinds[0]} and {target} would be {kinds[1]}")
+    if target.exists() and not request.overwrite:
+        raise UsageError("exists already", place=str(target), hint="another name, or --overwrite")
+
+
+def _net_of(request: Request) -> Path:
+    """The net that weights belong to."""
+    if request.net is not None:
+        return _spec_in(request.net)
+    if request.source.is_dir():
+        return _spec_in(request.source)
+    hint = f"segspec convert {request.source} {request.target} --net NET"
+    raise UsageError("the layers of weights are told apart by their net", hint=hint)
+
+
+def _spec_in(path: Path) -> Path:
+    """A file itself; of a run folder, its spec."""
+    return RunFolder(path).spec if path.is_dir() else path
+
+
+def _is_solver(path: Path) -> bool:
+    """Whether a file is a solver rather than a net."""
+    if path.is_dir():
+        return False
+    source = read_source(path)
+    root = parse_prototxt(source) if path.suffix == ".prototxt" else parse_yaml(source)
+    return isinstance(root, Mapping) and root.key("base_lr") is not None
+
+
+def _read(path: Path, overrides: Sequence[str]) -> NetSpec:
+    spec = load_net(path, overrides)
+    for warning in spec.warnings:
+        print(warning.render(), file=sys.stderr)
+    return spec
+
+
+def _yaml(spec: NetSpec, blocks: bool) -> str:
+    """The net as YAML that was read back and found the same."""
+    wanted = entries_of(spec)
+    for attempt in dict.fromkeys((blocks, False)):
+        text = spec_text(spec, blocks=attempt)
+        if entries_of(read_net(Source("converted.yaml", text), Path())) == wanted:
+            return text
+    message = "written as YAML it would not be the same net; this is a fault of segspec"
+    raise SpecError(message, place=spec.source.name)
+
+
+def _write(path: Path, text: str, what: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text.encode())
+    print(f"{path}: {what}, {text.count(chr(10))} lines")

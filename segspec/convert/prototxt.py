@@ -1,0 +1,250 @@
+"""A net as a prototxt that Caffe reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from segspec.convert.sizes import with_written_sizes
+from segspec.errors import Diagnostic, Span, SpecError
+from segspec.graph.graph import Graph
+from segspec.layers.affine import Scale
+from segspec.layers.base import Filler, Layer
+from segspec.layers.normalization import BatchNorm
+from segspec.layers.pooling import PoolingMask
+from segspec.spec.netspec import NetSpec
+from segspec.spec.wire import BlobRule, LayerSpec
+
+IN_PLACE = frozenset(("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Dropout", "BN", "BatchNorm", "Scale", "Bias"))
+"""Types that may write the blob that they read, which spares Caffe the memory of a second one."""
+FROZEN = "param { lr_mult: 0 decay_mult: 0 }"
+_BY_AXIS = {"kernel_size": "kernel", "stride": "stride", "pad": "pad"}
+_CAFFES_NAME = {"color": "is_color"}
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A layer in Caffe's words.
+
+    Attributes:
+        name, type, bottoms, tops: as in the file.
+        lines: what stands between the tops and the messages.
+        messages: lines by message; those of "" stand outside any.
+    """
+
+    name: str
+    type: str
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
+    lines: tuple[str, ...] = ()
+    messages: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def text(self) -> Iterator[str]:
+        yield "layer {"
+        yield f"  name: {_quoted(self.name)}"
+        yield f"  type: {_quoted(self.type)}"
+        yield from (f"  bottom: {_quoted(bottom)}" for bottom in self.bottoms)
+        yield from (f"  top: {_quoted(top)}" for top in self.tops)
+        yield from (f"  {line}" for line in self.lines)
+        for message, lines in self.messages.items():
+            if message:
+                yield f"  {message} {{"
+                yield from (f"    {line}" for line in lines)
+                yield "  }"
+            else:
+                yield from (f"  {line}" for line in lines)
+        yield "}"
+
+
+def prototxt_text(spec: NetSpec, graph: Graph) -> str:
+    """The net as a prototxt. BatchNorm with a learned scale becomes Caffe's pair of BatchNorm and Scale.
+
+    Args:
+        spec: the net.
+        graph: the same at its nominal size; its phase says whether the file is for training, with the sources of
+            images, or (DEPLOY) for inference, with an Input and class probabilities at the end.
+
+    Raises:
+        SpecError: Caffe has no words for something.
+    """
+    deploy = graph.phase == "DEPLOY"
+    written = with_written_sizes(spec, graph)
+    blobs = _Blobs(graph, written.layers)
+    learned = {layer.name: len(layer.params) for layer in graph.layers}
+    layers = [_input(graph)] if deploy or not spec.data else list(_sources(spec))
+    for layer in written.layers:
+        layers += _layers(layer, blobs, learned.get(layer.name, 0))
+    if deploy and graph.prediction is not None and not any(layer.layer.type == "Softmax" for layer in graph.layers):
+        layers.append(_Written("prob", "Softmax", (blobs.names[graph.prediction],), ("prob",)))
+    return "\n".join([f"name: {_quoted(spec.name)}", *(line for layer in layers for line in layer.text())]) + "\n"
+
+
+class _Blobs:
+    """What each blob is called, layers that work in place having one name for both."""
+
+    def __init__(self, graph: Graph, layers: Iterable[LayerSpec]):
+        self.names: dict[str, str] = {name: name for name in graph.inputs}
+        listed = list(layers)
+        read = Counter(blob for layer in listed for blob in layer.bottoms)
+        for layer in listed:
+            for index, top in enumerate(layer.tops):
+                in_place = index == 0 and layer.layer.type in IN_PLACE and len(layer.bottoms) == 1
+                alone = in_place and read[layer.bottoms[0]] == 1 and layer.bottoms[0] not in graph.inputs
+                self.names[top] = self.names[layer.bottoms[0]] if alone else self._free(top.replace("/mask", "_mask"))
+
+    def _free(self, name: str) -> str:
+        taken = set(self.names.values())
+        number, free = 2, name
+        while free in taken:
+            free = f"{name}_{number}"
+            number += 1
+        return free
+
+
+def _input(graph: Graph) -> _Written:
+    """An Input for everything that is fed."""
+    dims = (" ".join(f"dim: {size}" for size in blob.caffe_shape) for blob in graph.inputs.values())
+    return _Written(
+        "data", "Input", (), tuple(graph.inputs), messages={"input_param": [f"shape {{ {d} }}" for d in dims]}
+    )
+
+
+def _sources(spec: NetSpec) -> Iterator[_Written]:
+    for phase, layer in spec.data.items():
+        top = Span(spec.source, 1, 1)
+        _need_caffe(layer, top)
+        include = f"include {{ phase: {phase.upper()} }}"
+        yield _Written("data", layer.type, (), ("data", "label"), (include,), _messages(layer, top))
+
+
+def _need_caffe(layer: Layer, span: Span) -> None:
+    if not layer.in_caffe:
+        hint = "--deploy leaves sources of images and losses out"
+        raise SpecError(Diagnostic(f"Caffe has no layer type '{layer.type}'", span, hint))
+
+
+def _layers(spec: LayerSpec, blobs: _Blobs, learned: int) -> Iterator[_Written]:
+    """A layer, or the two that Caffe needs in its place."""
+    layer = spec.layer
+    _need_caffe(layer, spec.span)
+    bottoms = tuple(blobs.names[blob] for blob in spec.bottoms)
+    tops = tuple(blobs.names[blob] for blob in spec.tops)
+    rules = _rules(spec, learned)
+    weights = tuple(f"loss_weight: {_number(weight)}" for weight in spec.loss_weights)
+    if isinstance(layer, BatchNorm):
+        plain = layer.model_copy(update={"scale_bias": False})
+        yield _Written(spec.name, "BatchNorm", bottoms, tops, (FROZEN,) * 3, _messages(plain, spec.span))
+        if layer.scale_bias:
+            scale = Scale(filler=layer.scale_filler, bias_filler=layer.bias_filler, bias_term=True)
+            yield _Written(f"{spec.name}/scale", "Scale", tops, tops, rules, _messages(scale, spec.span))
+        return
+    kind = "Pooling" if isinstance(layer, PoolingMask) else layer.type
+    yield _Written(spec.name, kind, bottoms, tops, (*rules, *weights), _messages(layer, spec.span))
+
+
+def _rules(spec: LayerSpec, blobs: int) -> tuple[str, ...]:
+    """A `param` for each learned blob, none where all are trained alike."""
+    rules = [*spec.rules, *(spec.rest for _ in range(blobs - len(spec.rules)))]
+    return tuple(_rule(rule) for rule in rules) if any(rule != BlobRule() for rule in rules) else ()
+
+
+def _rule(rule: BlobRule) -> str:
+    name = f"name: {_quoted(rule.name)} " if rule.name is not None else ""
+    return f"param {{ {name}lr_mult: {_number(rule.lr_mult)} decay_mult: {_number(rule.decay_mult)} }}"
+
+
+def _messages(layer: Layer, span: Span) -> dict[str, list[str]]:
+    """The parameters by message, those that are Caffe's default left out."""
+    found: dict[str, list[str]] = {}
+    for name, info in type(layer).model_fields.items():
+        written = info.alias or name
+        value = getattr(layer, name)
+        if written in layer.references or written == "dialect" or value is None or value == _caffe_default(layer, name):
+            continue
+        extra = info.json_schema_extra
+        message = str(extra.get("message", layer.message)) if isinstance(extra, dict) else layer.message
+        lines = list(_lines(written, value, info, layer, span))
+        if lines:
+            found.setdefault(message, []).extend(lines)
+    return found
+
+
+def _caffe_default(layer: Layer, name: str) -> object:
+    """What a field means in Caffe when it is left out."""
+    info = type(layer).model_fields[name]
+    written = info.alias or name
+    if isinstance(layer, PoolingMask) and written in ("kernel_size", "stride"):
+        return None if written == "kernel_size" else (1, 1)
+    if written not in layer.caffe_defaults:
+        return info.get_default(call_default_factory=True)
+    default = layer.caffe_defaults[written]
+    return Filler.model_validate(default) if isinstance(default, dict) else default
+
+
+def _lines(name: str, value: object, info: FieldInfo, layer: Layer, span: Span) -> Iterator[str]:
+    """A field as one line or, where it repeats, several."""
+    if name == "class_weights":
+        if not isinstance(value, tuple):
+            message = f"Caffe takes class weights as numbers, not '{value}'"
+            raise SpecError(Diagnostic(message, span, "a run folder has them as numbers: convert that"))
+        yield "weight_by_label_freqs: true"
+        yield from (f"class_weighting: {_number(weight)}" for weight in value)
+    elif isinstance(value, Filler):
+        yield f"{name} {{ {' '.join(_filler(value))} }}"
+    elif isinstance(value, tuple) and _is_pair(info.annotation):
+        yield from _pair(name, value, layer, span)
+    elif isinstance(value, tuple):
+        if any(isinstance(item, tuple | BaseModel) for item in value):
+            raise SpecError(Diagnostic(f"Caffe reads '{name}' of {layer.type} from a file", span))
+        yield from (f"{name}: {_number(item)}" for item in value)
+    else:
+        yield f"{_CAFFES_NAME.get(name, name)}: {_single(value, info.annotation)}"
+
+
+def _pair(name: str, value: tuple[int, ...], layer: Layer, span: Span) -> Iterator[str]:
+    if value[0] == value[1]:
+        yield f"{name}: {value[0]}"
+    elif name in _BY_AXIS:
+        yield f"{_BY_AXIS[name]}_h: {value[0]}"
+        yield f"{_BY_AXIS[name]}_w: {value[1]}"
+    elif name == "dilation":
+        yield from (f"{name}: {size}" for size in value)
+    else:
+        message = f"Caffe's {layer.type} takes one number as {name}, not {value[0]}x{value[1]}"
+        raise SpecError(Diagnostic(message, span))
+
+
+def _filler(filler: Filler) -> Iterator[str]:
+    yield f"type: {_quoted(filler.type)}"
+    for name, value in filler.model_dump(exclude_defaults=True, exclude={"type"}).items():
+        yield f"{name}: {value if isinstance(value, str) else _number(value)}"
+
+
+def _single(value: object, annotation: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value if _is_enumeration(annotation) else _quoted(value)
+    assert isinstance(value, int | float)
+    return _number(value)
+
+
+def _is_enumeration(annotation: object) -> bool:
+    return get_origin(annotation) is Literal or any(map(_is_enumeration, get_args(annotation)))
+
+
+def _is_pair(annotation: object) -> bool:
+    return annotation == tuple[int, int] or any(map(_is_pair, get_args(annotation)))
+
+
+def _number(value: int | float) -> str:
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(value)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

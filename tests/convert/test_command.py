@@ -1,0 +1,95 @@
+"""`segspec convert` from files to files: both ways, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from segspec.cli import main
+from segspec.evaluate.load import load_weighted
+from segspec.graph.nominal import nominal_graph
+from segspec.net import apply, init
+from segspec.spec.net import load_net
+from segspec.weights.caffe_blobs import number_blobs
+from segspec.weights.caffemodel import write_caffemodel
+
+NET = """
+name: "small"
+input: "data" input_shape { dim: 1 dim: 3 dim: 12 dim: 16 }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
+layer { name: "bn1" type: "BatchNorm" bottom: "conv1" top: "conv1" }
+layer { name: "scale1" type: "Scale" bottom: "conv1" top: "conv1" scale_param { bias_term: true } }
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer { name: "fc" type: "InnerProduct" bottom: "conv1" top: "fc" inner_product_param { num_output: 3
+  weight_filler { type: "xavier" } } }
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("net.prototxt").write_text(NET)
+    return tmp_path
+
+
+def run(*words: str) -> int:
+    return main(["convert", *words])
+
+
+def scores(net: str, weights: str) -> np.ndarray:
+    model = load_weighted(Path(net), Path(weights)).model
+
+    graph = nominal_graph(model.spec)
+    top = graph.layers[-1].tops[0]
+    image = jax.random.normal(jax.random.key(3), (1, 12, 16, 3))
+    return np.asarray(apply(graph, model.params, model.state, {"data": image}, want=(top,)).blobs[top])
+
+
+def test_there_and_back_a_net_computes_the_same(folder: Path) -> None:
+
+    graph = nominal_graph(load_net(Path("net.prototxt")))
+    params, state = init(graph, 5)
+    state = jax.tree.map(lambda leaf: leaf + 0.25, state)
+    write_caffemodel(Path("w.caffemodel"), "small", number_blobs(graph, params, state))
+    assert run("net.prototxt", "net.yaml") == 0
+    assert run("w.caffemodel", "w.safetensors", "--net", "net.yaml") == 0
+    assert run("net.yaml", "again.prototxt", "--deploy") == 0
+    assert run("w.safetensors", "again.caffemodel", "--net", "net.yaml") == 0
+    first = scores("net.prototxt", "w.caffemodel")
+    np.testing.assert_allclose(scores("net.yaml", "w.safetensors"), first, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scores("net.yaml", "w.caffemodel"), first, rtol=1e-5, atol=1e-6)
+    again = scores("again.prototxt", "again.caffemodel")
+    np.testing.assert_allclose(again, np.asarray(jax.nn.softmax(first)), rtol=1e-5, atol=1e-6)
+
+
+def test_a_solver_keeps_its_fields(folder: Path) -> None:
+    Path("solver.yaml").write_text("{type: Adam, base_lr: 0.01, momentum: 0.9, max_iter: 5, display: 7}")
+    assert run("solver.yaml", "solver.prototxt") == 0
+    text = Path("solver.prototxt").read_text()
+    assert all(line in text for line in ('type: "Adam"', "base_lr: 0.01", "max_iter: 5", "display: 7"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere.prototxt", "x.yaml"], "nowhere.prototxt: there is no such file"),
+        (["net.prototxt", "x.json"], "a file to make ends in"),
+        (["net.prototxt", "x.safetensors"], "net.prototxt is a net and x.safetensors would be weights"),
+        (["net.prototxt", "net.prototxt"], "exists already"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_message(
+    words: list[str], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_weights_need_their_net(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("w.safetensors").touch()
+    assert run("w.safetensors", "w.caffemodel") == 2
+    assert "--net NET" in capsys.readouterr().err

@@ -1,0 +1,102 @@
+"""A net written as a prototxt computes what the net computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from segspec.convert.prototxt import prototxt_text
+from segspec.errors import Source, SpecError
+from segspec.graph.build import build, image_inputs
+from segspec.net import apply, init
+from segspec.spec.caffe.net import read_caffe_net
+from segspec.spec.net import load_net, read_net
+from segspec.spec.netspec import NetSpec
+from segspec.weights.caffe_blobs import name_blobs, number_blobs
+from segspec.weights.fit import fit
+
+ROOT = Path(__file__).resolve().parents[2]
+
+NET = """
+segspec: 1
+name: all
+classes: 3
+input: {height: 13, width: 18}
+layers:
+  - LRN: {local_size: 3}
+  - Convolution: {name: c1, num_output: 6, kernel_size: [3, 5], pad: same, weight_filler: {type: gaussian, std: 0.1}}
+  - BatchNorm: {name: bn, eps: 0.001}
+  - PReLU
+  - PoolingMask: {name: p1}
+  - Convolution: {name: c2, num_output: 6, kernel_size: 3, dilation: 2, pad: same, group: 2, param: [{lr_mult: 2}, {}]}
+  - Dropout: {dropout_ratio: 0.3}
+  - Upsample: {mask: p1}
+  - Deconvolution: {name: up, num_output: 4, kernel_size: 4, stride: 2, pad: 1, bottom: p1, size_of: data}
+  - Crop: {like: data, offset: center}
+  - Concat: {with: bn}
+  - Interp: {size_of: p1}
+  - Pooling: {pool: AVE, kernel_size: [2, 3], stride: 1}
+  - Convolution: {name: score, num_output: $classes, kernel_size: 1}
+"""
+
+
+def written(spec: NetSpec, size: tuple[int, int]) -> str:
+    return prototxt_text(spec, build(spec, "DEPLOY", image_inputs(1, *size, 3, labels=False)))
+
+
+def both(spec: NetSpec, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The scores of a net, and of what its prototxt reads back as with the weights as Caffe would number them."""
+    inputs = image_inputs(1, *size, 3, labels=False)
+    first = build(spec, "DEPLOY", inputs)
+    again = read_caffe_net(Source("x.prototxt", written(spec, size)), phase="DEPLOY")
+    second = build(again, "DEPLOY", inputs)
+    params, state = init(first, 0)
+    state = jax.tree.map(lambda leaf: leaf + 0.5, state)
+    theirs = fit(second, *init(second, 1), name_blobs(second, list(number_blobs(first, params, state)), "x"))
+    image = jax.random.uniform(jax.random.key(0), (1, *size, 3)) * 255
+    assert first.prediction is not None
+    scores = apply(first, params, state, {"data": image}, want=(first.prediction,)).blobs[first.prediction]
+    last = second.layers[-1].tops[0]
+    found = apply(second, theirs[0], theirs[1], {"data": image}, want=(last,)).blobs[last]
+    return np.asarray(jax.nn.softmax(scores)), np.asarray(found)
+
+
+@pytest.mark.parametrize("size", [(13, 18), (16, 16)])
+def test_it_computes_the_same_with_the_same_weights(size: tuple[int, int]) -> None:
+    ours, theirs = both(read_net(Source("all.yaml", NET), Path()), size)
+    np.testing.assert_allclose(theirs, ours, atol=1e-6)
+    assert float(jnp.std(ours)) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["segnet_camvid", "segnet_basic_camvid", "unet"])
+def test_a_shipped_net_keeps_its_parameters(name: str) -> None:
+    spec = load_net(ROOT / "specs" / f"{name}.yaml")
+    text = written(spec, (64, 96))
+    again = build(read_caffe_net(Source("x.prototxt", text)), "DEPLOY", image_inputs(1, 64, 96, 3, labels=False))
+    assert again.parameters == build(spec, "DEPLOY", image_inputs(1, 64, 96, 3, labels=False)).parameters
+
+
+def test_a_layer_that_works_in_place_needs_no_second_blob() -> None:
+    text = written(read_net(Source("all.yaml", NET), Path()), (16, 16))
+    assert 'bottom: "c2"\n  top: "c2"\n  dropout_param' in text
+    assert 'name: "bn/scale"\n  type: "Scale"\n  bottom: "c1"\n  top: "c1"' in text
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ("[SoftmaxWithLoss: {class_weights: enet}]", "Caffe takes class weights as numbers"),
+        ("[DiceLoss]", "Caffe has no layer type 'DiceLoss'"),
+        ("[Interp: {height: 8, width: 8, align_corners: false}]", "keeps the corners"),
+    ],
+)
+def test_what_caffe_has_no_words_for_is_refused_at_its_place(layers: str, message: str) -> None:
+    text = "segspec: 1\nclasses: 3\ninput: {height: 8, width: 8}\nlayers: " + layers
+    spec = read_net(Source("x.yaml", text), Path())
+    with pytest.raises(SpecError, match=message) as caught:
+        prototxt_text(spec, build(spec, "TRAIN", image_inputs(1, 8, 8, 3)))
+    assert "x.yaml:4:" in str(caught.value)
