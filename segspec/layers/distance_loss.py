@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from pydantic import Field
 
 from segspec.layers.base import Blob, ShapeError
+from segspec.layers.labelled import fits, shaped
 from segspec.layers.loss import LossLayer, check_equal
 from segspec.ops import losses
 from segspec.schema.types import Real
@@ -25,8 +26,14 @@ class EuclideanLoss(LossLayer):
         check_equal(bottoms, "target")
 
     def loss(self, bottoms: Sequence[jax.Array]) -> jax.Array:
-        score, target = (bottom.astype(jnp.float32) for bottom in bottoms)
+        score, target = _real_pair(bottoms)
         return jnp.sum(jnp.square(score - target)) / (2.0 * score.shape[0])
+
+
+def _real_pair(bottoms: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Score and target as float32, in the score's shape."""
+    score, target = bottoms[0].astype(jnp.float32), bottoms[1].astype(jnp.float32)
+    return score, shaped(target, score.shape)
 
 
 class L1Loss(LossLayer):
@@ -42,7 +49,7 @@ class L1Loss(LossLayer):
         check_equal(bottoms, "target")
 
     def loss(self, bottoms: Sequence[jax.Array]) -> jax.Array:
-        score, target = (bottom.astype(jnp.float32) for bottom in bottoms)
+        score, target = _real_pair(bottoms)
         return jnp.sum(losses.absolute(score - target)) / score.shape[0]
 
 
@@ -62,12 +69,13 @@ class SmoothL1Loss(LossLayer):
 
     def check(self, bottoms: Sequence[Blob]) -> None:
         check_equal(bottoms, "target")
-        if any(weight.shape != bottoms[0].shape for weight in bottoms[2:]):
+        if not all(fits(weight, bottoms[0]) for weight in bottoms[2:]):
             weights = " and ".join(map(str, bottoms[2:]))
             raise ShapeError(f"weights are {weights} but the score is {bottoms[0]}: sizes differ")
 
     def loss(self, bottoms: Sequence[jax.Array]) -> jax.Array:
-        score, target, *weights = (bottom.astype(jnp.float32) for bottom in bottoms)
+        score, target = _real_pair(bottoms)
+        weights = [shaped(weight.astype(jnp.float32), score.shape) for weight in bottoms[2:]]
         inside, outside = (*weights, *(jnp.ones_like(score),) * (2 - len(weights)))
         each = losses.smooth_absolute(inside * (score - target), self.sigma)
         return jnp.sum(outside * each) / score.shape[0]

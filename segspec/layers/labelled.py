@@ -12,6 +12,7 @@ from pydantic.config import JsonDict
 
 from segspec.layers.base import Blob, ShapeError, stored_axis
 from segspec.ops.losses import counted_pixels
+from segspec.ops.order import from_caffe_order, to_caffe_order
 
 LOSS_PARAM: JsonDict = {"message": "loss_param"}
 WEIGHT_SCHEMES = ("median_frequency", "enet", "effective_number")
@@ -101,12 +102,29 @@ def check_label(bottoms: Sequence[Blob], axis: int = 1) -> None:
         axis: of the score's classes, in Caffe's order.
     """
     score, label = bottoms[0], bottoms[1]
-    stored = stored_axis(axis, len(score.shape))
-    expected = (*score.shape[:stored], 1, *score.shape[stored + 1 :])
-    flat = score.shape[:-1] if stored == len(score.shape) - 1 else None
-    if label.shape not in (expected, flat):
-        differ = "sizes differ" if len(label.shape) == len(score.shape) else f"the label must be {Blob(expected)}"
+    expected = Blob(_label_shape(score.shape, axis))
+    if not fits(label, expected):
+        differ = "sizes differ" if len(label.shape) == len(score.shape) else f"the label must be {expected}"
         raise ShapeError(f"label is {label} but the score is {score}: {differ}")
+
+
+def _label_shape(score: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """One value for all classes: the score's shape as stored, with 1 class."""
+    stored = stored_axis(axis, len(score))
+    return (*score[:stored], 1, *score[stored + 1 :])
+
+
+def fits(given: Blob, wanted: Blob) -> bool:
+    """Whether two shapes differ in axes of length 1 only, in Caffe's order: (8) fits (8, 1, 1, 1)."""
+    first, second = ([size for size in blob.caffe_shape if size != 1] for blob in (given, wanted))
+    return first == second
+
+
+def shaped(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """The array in another stored shape that it fits."""
+    if array.shape == shape:
+        return array
+    return from_caffe_order(to_caffe_order(array).reshape(Blob(shape).caffe_shape))
 
 
 def check_classes(score: Blob, axis: int = 1) -> None:
@@ -132,8 +150,8 @@ class Labelled(NamedTuple):
 def score_and_label(bottoms: Sequence[jax.Array], ignore_label: int | None, axis: int = 1) -> Labelled:
     """Score and label with the classes last; `axis` counts in Caffe's order."""
     stored = stored_axis(axis, bottoms[0].ndim)
-    score, label = bottoms[0], bottoms[1].astype(jnp.int32)
-    if label.ndim == score.ndim:
-        label = jnp.squeeze(jnp.moveaxis(label, stored, -1), -1)
+    score = bottoms[0]
+    label = shaped(bottoms[1].astype(jnp.int32), _label_shape(score.shape, axis))
+    label = jnp.squeeze(jnp.moveaxis(label, stored, -1), -1)
     counted = counted_pixels(label, ignore_label)
     return Labelled(jnp.moveaxis(score, stored, -1), jnp.where(counted, label, 0), counted)

@@ -17,8 +17,10 @@ from segspec.layers.labelled import (
     check_label,
     check_weights,
     class_weights_field,
+    fits,
     ignore_label_field,
     score_and_label,
+    shaped,
     weight_array,
 )
 from segspec.ops import losses
@@ -124,15 +126,15 @@ class SigmoidCrossEntropyLoss(LossLayer):
         check_equal(bottoms, "target")
 
     def loss(self, bottoms: Sequence[jax.Array]) -> jax.Array:
-        score, target = bottoms
+        score, target = bottoms[0], shaped(bottoms[1], bottoms[0].shape)
         counted = losses.counted_pixels(target, self.ignore_label)
         each = losses.sigmoid_cross_entropy(score, target)
         return losses.normalized_sum(each, counted, self.normalization, score.shape[0])
 
 
 def check_equal(bottoms: Sequence[Blob], second: str) -> None:
-    """Raises ShapeError unless the first two inputs have one shape; `second` is what the second is called."""
-    if bottoms[0].shape != bottoms[1].shape:
+    """Raises ShapeError unless the second input, called `second`, fits the shape of the first."""
+    if not fits(bottoms[1], bottoms[0]):
         raise ShapeError(f"{second} is {bottoms[1]} but the score is {bottoms[0]}: sizes differ")
 
 

@@ -38,6 +38,15 @@ def test_euclidean_loss_halves_and_divides_by_images() -> None:
     assert "sizes differ" in refused(EuclideanLoss(), Blob((2, 3)), Blob((2, 4)))
 
 
+@pytest.mark.parametrize("layer", [EuclideanLoss(), L1Loss(), SmoothL1Loss()])
+def test_axes_of_length_1_do_not_matter(layer: Layer) -> None:
+    score, target = np.float32([[1], [5], [-3]]), np.float32([2, 5, 4])
+    assert value(layer, score, target) == value(layer, score, target[:, None])
+    assert value(layer, score.reshape(3, 1, 1, 1), target) == value(layer, score, target[:, None])
+    image = RNG.normal(size=(2, 4, 5, 1)).astype(np.float32)
+    assert value(layer, image, image[..., 0]) == 0
+
+
 def test_absolute_loss_divides_by_images() -> None:
     assert value(L1Loss(), A, B) == pytest.approx(np.abs(A - B).sum() / 2, rel=1e-6)
     equal = np.where(RNG.random(A.shape) < 0.5, A, B)

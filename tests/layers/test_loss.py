@@ -133,6 +133,16 @@ def test_rows_of_scores_take_a_plain_list_of_labels() -> None:
     assert loss(SoftmaxWithLoss(), rows, labels) == loss(SoftmaxWithLoss(), rows, labels[:, None])
 
 
+def test_axes_of_length_1_do_not_matter() -> None:
+    rows, label = SCORE[0, 0], LABEL[0, 0].ravel()
+    expected = loss(SoftmaxWithLoss(), rows, label)
+    assert loss(SoftmaxWithLoss(), rows.reshape(5, 1, 1, 3), label) == expected
+    assert loss(SoftmaxWithLoss(), rows, label[:, None]) == expected
+    assert loss(SoftmaxWithLoss(), SCORE, LABEL[..., 0]) == loss(SoftmaxWithLoss(), SCORE, LABEL)
+    one, flat = SCORE[..., :1], SCORE[..., 0]
+    assert loss(SigmoidCrossEntropyLoss(), one, flat) == loss(SigmoidCrossEntropyLoss(), one, one)
+
+
 def test_what_does_not_fit_is_said_in_plain_words() -> None:
     score, small = Blob((2, 90, 120, 11)), Blob((2, 45, 60, 1), "int32")
     words = "label is 2x45x60x1 but the score is 2x90x120x11: sizes differ"
