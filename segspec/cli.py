@@ -255,6 +255,8 @@ def _add_train(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     )
     help = "go on with a training of Caffe from the state of its solver; its weights are those it names, or --weights"
     parser.add_argument("--solverstate", type=Path, metavar="FILE", help=help)
+    help = "go on with a training of Caffe from the state of its solver; its weights are those it names, or --weights"
+    parser.add_argument("--solverstate", type=Path, metavar="FILE", help=help)
     parser.add_argument(
         "--workers", type=_count_or_none, metavar="N", help="threads that read images (default: one a core, up to 4)"
     )
@@ -288,6 +290,7 @@ def _train(options: argparse.Namespace) -> int:
         options.weights_map,
         tuple(options.skip),
         options.solverstate,
+        options.solverstate,
         options.overwrite,
         options.workers,
     )
@@ -298,7 +301,7 @@ def _check_train(options: argparse.Namespace) -> None:
     """Refuses arguments that contradict each other."""
     _refuse_map_alone(options)
     if options.resume is not None:
-        if options.spec or options.weights or options.run or options.overwrite or options.skip:
+        if options.spec or options.weights or options.run or options.overwrite or options.skip or options.solverstate:
             hint = "leave out SPEC, SOLVER, --run, --weights, --skip and --overwrite; --set and --solver-set may stay"
             raise UsageError("--resume goes on with a run as it is", hint=hint)
     elif options.spec is None or (options.solver is None and options.spec.suffix != ".prototxt"):

@@ -26,6 +26,7 @@ from segspec.spec.flatten import flat_text
 from segspec.spec.net import load_net
 from segspec.spec.solver_file import load_solver, solver_text
 from segspec.train.feed import feed
+from segspec.train.from_caffe import read_caffe_training
 from segspec.train.labels import default_workers, settle_class_weights
 from segspec.train.loop import Training
 from segspec.train.messages import say, warn
@@ -51,6 +52,7 @@ class Request:
         weights: weights to start from (a file, a run folder or a snapshot), or None.
         weights_map: which layers of the weights the net's layers take; None: those of the same names.
         skip: layers that the weights leave alone.
+        solverstate: the state of a solver of Caffe whose training goes on, or None; its weights are found beside it.
         overwrite: whether an existing run folder is removed first.
         workers: threads that read images; None: one a core, up to 4.
     """
@@ -63,6 +65,7 @@ class Request:
     weights: Path | None = None
     weights_map: str | None = None
     skip: tuple[str, ...] = ()
+    solverstate: Path | None = None
     overwrite: bool = False
     workers: int | None = None
 
@@ -78,16 +81,20 @@ def train(request: Request, make_validator: MakeValidator) -> int:
         _refuse_foreign(path)
     else:
         _refuse_taken(path)
+    caffe = None if request.solverstate is None else read_caffe_training(request.solverstate, solver)
+    weights = caffe.find_weights() if caffe and not request.weights else request.weights
     prepare(solver)
     plan = settle_class_weights(make_plan(with_absolute_sources(spec), solver, Path()), request.workers)
     warn(*find_idleness(plan.graph, plan.spec.source.name), *_find_need_of_batch(plan))
     params, state = init(plan.graph, solver.random_seed)
-    if request.weights is not None:
-        params, state = _load_weights(plan, params, state, request)
+    if weights is not None:
+        params, state = _load_weights(plan, params, state, weights, request)
+    history = () if caffe is None else caffe.history(plan.graph)
     with _replacing(path), start_run(path) as folder:
         _write_texts(plan, folder)
         trainer = _Trainer(plan, folder, make_validator, request.workers)
-        return trainer.go(start(plan.graph, params, state, trainer.optimizer), 0)
+        begun = start(plan.graph, params, state, trainer.optimizer)
+        return trainer.go(begun, 0) if caffe is None else trainer.go(caffe.go_on(begun, history), caffe.iteration)
 
 
 def resume(
@@ -197,9 +204,8 @@ def _refuse_past(iteration: int, max_iter: int, path: Path) -> None:
         raise RunError(f"the run is at iteration {iteration}, and max_iter is {max_iter}", hint=hint, place=str(path))
 
 
-def _load_weights(plan: Plan, params: Tree, state: Tree, request: Request) -> tuple[Tree, Tree]:
-    assert request.weights is not None
-    found = read_blobs(request.weights, plan.graph, load_weights_map(request.weights_map))
+def _load_weights(plan: Plan, params: Tree, state: Tree, path: Path, request: Request) -> tuple[Tree, Tree]:
+    found = read_blobs(path, plan.graph, load_weights_map(request.weights_map))
     params, state, transfer = fit(plan.graph, params, state, found, skip=request.skip)
     say(f"weights from {found.place}\n{transfer.as_text()}")
     return params, state

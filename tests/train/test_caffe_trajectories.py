@@ -12,6 +12,7 @@ import optax
 import pytest
 
 from segspec.spec.solver import Solver
+from segspec.train.caffe_history import history_of
 from segspec.train.optimizer import make_optimizer
 
 BATCH = 4
@@ -61,8 +62,8 @@ gradients_of = jax.jit(jax.vmap(jax.value_and_grad(loss_of), (None, 0, 0)))
 """The losses and gradients of every batch of an iteration."""
 
 
-def deviations(run: Any, solver: Solver) -> tuple[float, float]:
-    """The greatest difference of a weight after one update from Caffe's weights, and of a last batch's loss."""
+def deviations(run: Any, solver: Solver) -> tuple[float, float, float]:
+    """The greatest differences from Caffe: of a weight after an update, of a last batch's loss, of the history."""
     optimizer = make_optimizer(solver, MULTIPLIERS)
     update = jax.jit(optimizer.update)
     state = jax.jit(optimizer.init)(recorded(run, 0))
@@ -78,13 +79,22 @@ def deviations(run: Any, solver: Solver) -> tuple[float, float]:
         )
         worst = max(worst, *map(float, jax.tree.leaves(differences)))
         worst_loss = max(worst_loss, abs(float(losses[-1]) - float(loss)))
-    return worst, worst_loss
+    return worst, worst_loss, history_deviation(run, state)
+
+
+def history_deviation(run: Any, state: optax.OptState) -> float:
+    """The greatest relative difference of the history after the last update."""
+    ours = [tree[layer][blob] for tree in history_of(state) for layer in ("conv1", "ip") for blob in "01"]
+    theirs = [run[f"history/{index}"] for index in range(sum(key.startswith("history/") for key in run))]
+    pairs = zip(ours, theirs, strict=True)
+    return max(float(np.abs(one - other).max() / np.abs(other).max()) for one, other in pairs)
 
 
 @pytest.mark.parametrize(("program", "name"), RUNS)
 def test_every_update_is_caffes(shared: Path, program: str, name: str) -> None:
     run = dict(np.load(shared / "golden" / "traj" / f"{program}_{name}.npz"))
-    worst, worst_loss = deviations(run, Solver(max_iter=100, **SOLVERS[name]))
-    print(f"{program}_{name}: {worst:.1e} in the weights, {worst_loss:.1e} in the loss")
+    worst, worst_loss, worst_history = deviations(run, Solver(max_iter=100, **SOLVERS[name]))
+    print(f"{program}_{name}: weights {worst:.1e}, loss {worst_loss:.1e}, history {worst_history:.1e}")
     assert worst < 2e-5
     assert worst_loss < 2e-5
+    assert worst_history < 1e-4
