@@ -199,7 +199,9 @@ def attempt(text: str, is_solver: bool, changes: Sequence[str]) -> str:
 
 
 def _judged(error: SegspecError, changes: Sequence[str]) -> str:
-    placed = all(found.span or found.place or "--set" in found.message for found in error.diagnostics)
+    placed = all(
+        found.span or found.place or re.match(r"--(solver-)?set ", found.message) for found in error.diagnostics
+    )
     str(error).encode()
     return "refused" if placed and error.diagnostics else f"no place: {error} (with {list(changes)})"
 

@@ -34,16 +34,17 @@ def print_report(report: Report, console: Console) -> None:
         report: what a test found.
         console: rich's; without a terminal it prints no colour.
     """
-    console.print(_class_table(report))
-    console.print(_share_table(report, console))
-    console.print(_confusion_table(report, console))
-    console.print(_total_table(report))
+    tables = (_class_table(report), _share_table(report, console), _confusion_table(report, console))
+    for table in (*tables, _total_table(report)):
+        heading, table.title = str(table.title), None  # rich would wrap it to the width of the table
+        console.print(Text(heading, style="bold"), soft_wrap=True)
+        console.print(table)
     console.print(Text(report.source), soft_wrap=True)
 
 
 def _table(title: str, head: Sequence[str]) -> Table:
     """An empty table whose first column is text and whose others are figures."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(Text(head[0]), overflow="fold", max_width=30)
     for name in head[1:]:
         table.add_column(Text(name), justify="right", overflow="fold")

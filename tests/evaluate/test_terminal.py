@@ -47,6 +47,10 @@ def test_class_names_are_printed_as_they_are() -> None:
     assert "[bold]a[/bold]" in text and ":smile:" in text
 
 
+def test_a_heading_longer_than_its_table_stays_on_one_line() -> None:
+    assert "Confusion: rows true, columns predicted, % of the true class" in show(("a", "b"), random_matrix(2))
+
+
 def test_a_long_name_is_folded_not_cut() -> None:
     text = show(("a" * 40, "b"), random_matrix(2))
     assert "a" * 30 in text and max(map(len, text.splitlines())) <= 100
