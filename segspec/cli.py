@@ -255,8 +255,6 @@ def _add_train(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     )
     help = "go on with a training of Caffe from the state of its solver; its weights are those it names, or --weights"
     parser.add_argument("--solverstate", type=Path, metavar="FILE", help=help)
-    help = "go on with a training of Caffe from the state of its solver; its weights are those it names, or --weights"
-    parser.add_argument("--solverstate", type=Path, metavar="FILE", help=help)
     parser.add_argument(
         "--workers", type=_count_or_none, metavar="N", help="threads that read images (default: one a core, up to 4)"
     )
@@ -289,7 +287,6 @@ def _train(options: argparse.Namespace) -> int:
         options.weights,
         options.weights_map,
         tuple(options.skip),
-        options.solverstate,
         options.solverstate,
         options.overwrite,
         options.workers,
