@@ -23,7 +23,7 @@ from segspec.spec.wire import BlobRule, LayerSpec
 IN_PLACE = frozenset(("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Dropout", "BN", "BatchNorm", "Scale", "Bias"))
 """Types that may write the blob that they read, which spares Caffe the memory of a second one."""
 FROZEN = "param { lr_mult: 0 decay_mult: 0 }"
-_BY_AXIS = {"kernel_size": "kernel", "stride": "stride", "pad": "pad"}
+_BY_AXIS = {"kernel_size": "kernel", "stride": "stride", "pad": "pad", "unpool_size": "unpool"}
 _CAFFES_NAME = {"color": "is_color"}
 
 
@@ -201,7 +201,10 @@ def _lines(name: str, value: object, info: FieldInfo, layer: Layer, span: Span) 
     elif isinstance(value, tuple):
         if any(isinstance(item, tuple | BaseModel) for item in value):
             raise SpecError(Diagnostic(f"Caffe reads '{name}' of {layer.type} from a file", span))
-        yield from (f"{name}: {_number(item)}" for item in value)
+        if name == "shape":
+            yield f"shape {{ {' '.join(f'dim: {size}' for size in value)} }}"
+        else:
+            yield from (f"{name}: {_number(item)}" for item in value)
     else:
         yield f"{_CAFFES_NAME.get(name, name)}: {_single(value, info.annotation)}"
 

@@ -9,9 +9,9 @@ from segspec.errors import Diagnostic, SpecError
 from segspec.graph.graph import Graph, GraphLayer
 from segspec.layers.arrangement import Crop
 from segspec.layers.base import Layer
-from segspec.layers.convolution import Convolution, Deconvolution
+from segspec.layers.convolution import Convolution, Deconvolution, DepthwiseConvolution
 from segspec.layers.resampling import Interp
-from segspec.layers.unpooling import Upsample
+from segspec.layers.unpooling import Unpooling, Upsample
 from segspec.spec.netspec import NetSpec
 from segspec.spec.wire import BlobRule, LayerSpec
 
@@ -74,12 +74,16 @@ def _enlargement(spec: LayerSpec, layer: Deconvolution, built: GraphLayer) -> It
 
 def _alone(layer: Layer, built: GraphLayer) -> Layer:
     """A layer whose size is a matter of its own fields."""
+    if isinstance(layer, DepthwiseConvolution):
+        return layer.model_copy(update={"pad": layer.padding(), "group": built.inputs[0].shape[3]})
     if isinstance(layer, Convolution):
         return layer.model_copy(update={"pad": layer.padding()})
     if isinstance(layer, Crop) and layer.offset == "center":
         first, second = (blob.caffe_shape for blob in built.inputs)
         middle = [(whole - size) // 2 for whole, size in zip(first, second, strict=True)][layer.axis :]
         return layer.model_copy(update={"offset": tuple(middle)})
+    if isinstance(layer, Unpooling):
+        return layer.model_copy(update={"unpool_size": built.outputs[0].shape[1:3]})
     if isinstance(layer, Upsample) and layer.scale is None and layer.upsample_h is None:
         height, width = built.outputs[0].shape[1:3]
         twice = (2 * built.inputs[0].shape[1], 2 * built.inputs[0].shape[2])

@@ -100,3 +100,29 @@ def test_what_caffe_has_no_words_for_is_refused_at_its_place(layers: str, messag
     with pytest.raises(SpecError, match=message) as caught:
         prototxt_text(spec, build(spec, "TRAIN", image_inputs(1, 8, 8, 3)))
     assert "x.yaml:4:" in str(caught.value)
+
+
+FORKS = """
+segspec: 1
+name: forks
+input: {height: 13, width: 18}
+layers:
+  - Convolution: {name: c1, num_output: 6, kernel_size: 3, pad: same}
+  - PoolingMask: {name: p1}
+  - DepthwiseConvolution: {num_output: 6, kernel_size: 3, pad: same}
+  - ShuffleChannel: {group: 2}
+  - Unpooling: {mask: p1, kernel_size: 2, stride: 2}
+  - Normalize: {across_spatial: false}
+  - Permute: {order: [0, 1, 3, 2]}
+  - Reshape: {shape: [0, 0, 0, -1]}
+  - Convolution: {name: score, num_output: 3, kernel_size: 1}
+"""
+
+
+def test_sizes_and_groups_that_forks_want_written() -> None:
+    spec = read_net(Source("forks.yaml", FORKS), ROOT)
+    text = written(spec, (13, 18))
+    for line in ("unpool_h: 13", "unpool_w: 18", "group: 6", "shape { dim: 0 dim: 0 dim: 0 dim: -1 }"):
+        assert f" {line}\n" in text
+    ours, theirs = both(spec, (13, 18))
+    np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
