@@ -14,12 +14,15 @@ from segspec.weights.caffemodel import read_caffemodel
 from segspec.weights.files import Blobs, Found, read_weights
 from segspec.weights.names import SAME_NAMES, WeightsMap, name_modules, turn_colours
 
+CAFFE = (".caffemodel", ".h5")
+"""How the names of Caffe's files of weights end."""
+
 
 def read_blobs(path: Path, graph: Graph, names: WeightsMap = SAME_NAMES) -> Found:
     """The blobs by layer, parameters and state alike.
 
     Args:
-        path: a file of weights (safetensors, or Caffe's caffemodel), the folder of a snapshot, or a run folder.
+        path: a file of weights (safetensors, or Caffe's, binary or HDF5), the folder of a snapshot, or a run folder.
         graph: the net that they are for, whose layers say what Caffe's numbered blobs are.
         names: which layer of the net takes which of the file.
 
@@ -27,7 +30,7 @@ def read_blobs(path: Path, graph: Graph, names: WeightsMap = SAME_NAMES) -> Foun
         WeightsError: the path leads to no weights, or to a file that cannot be used; or the map of names is wrong.
         RunError: a snapshot is damaged.
     """
-    if path.suffix == ".caffemodel" and not path.is_dir():
+    if path.suffix in CAFFE and not path.is_dir():
         layers = read_caffemodel(path)
         takers = names.takers(graph, {layer.name for layer in layers})
         found = name_blobs(graph, layers, str(path), takers)

@@ -14,6 +14,7 @@ from segspec.errors import RunError, WeightsError
 from segspec.proto import encode
 from segspec.proto.blob import Array, read_blob
 from segspec.proto.wire import BYTES, Message, open_message
+from segspec.weights import hdf5
 
 _NET_NAME, _LAYER, _LAYERS = 1, 100, 2
 _MOST_BYTES = 2**31 - 1
@@ -25,7 +26,7 @@ class CaffeLayer:
 
     Attributes:
         name: of the layer.
-        type: such as `Convolution`; empty where a file before 2015 holds a number instead.
+        type: such as `Convolution`; empty where a file before 2015 holds a number instead, and in HDF5.
         blobs: its arrays, in Caffe's order and shapes.
     """
 
@@ -37,11 +38,14 @@ class CaffeLayer:
 def read_caffemodel(path: Path) -> tuple[CaffeLayer, ...]:
     """The layers of a file, in its order; a name may stand there more than once.
 
-    The arrays are views of the file, which is mapped into memory: they cost nothing until they are used.
+    The arrays are views of the file, which is mapped into memory: they cost nothing until they are used. A file that
+    ends in .h5 is read as HDF5, where layers have no types and no order.
 
     Raises:
         WeightsError: the file is missing, damaged or no net.
     """
+    if path.suffix == hdf5.SUFFIX:
+        return tuple(CaffeLayer(name, "", blobs) for name, blobs in hdf5.read_layers(path).items())
     net = open_message(path, WeightsError)
     layers = []
     for field in net:

@@ -21,6 +21,7 @@ from segspec.layers.normalization import BatchNorm
 from segspec.proto import encode
 from segspec.proto.blob import Array, read_blob
 from segspec.proto.wire import BYTES, VARINT, open_message
+from segspec.weights import hdf5
 from segspec.weights.caffemodel import write_message
 from segspec.weights.files import Blobs
 from segspec.weights.layout import caffe_shape, same_shape, to_caffe, to_stored
@@ -47,11 +48,13 @@ class SolverState:
 
 
 def read_solverstate(path: Path) -> SolverState:
-    """Reads a file; the arrays are views of it.
+    """Reads a file; the arrays are views of it. A file that ends in .h5 is read as HDF5.
 
     Raises:
         WeightsError: the file is missing, damaged or no state of a solver.
     """
+    if path.suffix == hdf5.SUFFIX:
+        return SolverState(*hdf5.read_state(path))
     message = open_message(path, WeightsError)
     numbers = {_ITERATION: 0, _STEP: 0}
     net = ""
