@@ -56,8 +56,7 @@ class _Expansion:
         """The items of one list of layers."""
         if not isinstance(layers, Sequence):
             message = f"layers are a list, one '- Type: {{...}}' each, got {describe(layers)}"
-            joined = isinstance(layers, Scalar) and layers.text[:1] == "-"
-            self.problems.add(message, layers.span, "a blank is missing after the dash" if joined else "")
+            self.problems.add(message, layers.span, _explain_layers(layers))
             return
         for item in layers.items:
             yield from self._item(item, env)
@@ -242,6 +241,14 @@ def _deeper(env: _Env, span: Span) -> _Env:
     if env.depth >= MAX_DEPTH:
         raise SpecError(Diagnostic(f"blocks, loops and branches are nested more than {MAX_DEPTH} deep", span))
     return replace(env, depth=env.depth + 1)
+
+
+def _explain_layers(layers: Node) -> str:
+    """How a list of layers is written, where a word stands instead."""
+    words = str(layers.value or "").split() if isinstance(layers, Scalar) else []
+    if not words:
+        return ""
+    return "a blank is missing after the dash" if words[0][0] == "-" else f"write '- {words[0]}'"
 
 
 def _explain_fields(type: Scalar, body: Node) -> str:

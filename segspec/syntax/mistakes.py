@@ -174,6 +174,17 @@ def _on_one_line(case: _Case) -> list[Diagnostic]:
     return []
 
 
+def _key_without_colon(case: _Case) -> list[Diagnostic]:
+    """`- Convolution` with its fields indented below."""
+    before = next(_above(case.source, case.line), 0)
+    match = re.fullmatch(r" *(?:- +)*([A-Za-z_]\w*)", case.text(before))
+    text = case.text(case.line)
+    if "mapping values" not in case.problem or match is None or len(text) - len(text.lstrip(" ")) <= match.start(1):
+        return []
+    span = case.span(before, match.start(1) + 1, len(match[1]))
+    return [Diagnostic("a colon is missing", span, f"write '{match[1]}:'")]
+
+
 def _indentation(case: _Case) -> list[Diagnostic]:
     first = next((line for line in range(1, case.line) if case.text(line)), case.line)
     if "document start" in case.problem and case.text(first).startswith(" "):
@@ -201,6 +212,9 @@ def _not_closed(case: _Case) -> list[Diagnostic]:
     if case.begun is None or case.opened not in ("{", "["):
         return []
     closing = "}" if case.opened == "{" else "]"
+    if "flow" in case.context and re.search("got '[]}]'", case.problem):
+        wrong = case.problem[-2]
+        return [Diagnostic(f"this '{wrong}' cannot close '{case.opened}'", case.here, f"write '{closing}' before it")]
     if "flow" not in case.context or (case.line == case.begun[0] and "stream end" not in case.problem):
         return []
     comma = "" if "stream end" in case.problem else f", or a comma is missing above line {case.line}"
@@ -242,6 +256,7 @@ _RULES: tuple[Callable[[_Case], list[Diagnostic]], ...] = (
     _tab,
     _no_blank,
     _on_one_line,
+    _key_without_colon,
     _indentation,
     _comma,
     _not_closed,

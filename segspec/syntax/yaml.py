@@ -64,9 +64,12 @@ def parse_yaml(source: Source, start: int = 0) -> Node:
     except yaml.reader.ReaderError as error:
         raise SpecError(_unprintable(source, error)) from None
     builder.problems.raise_any()
-    if builder.root is None:
+    root = builder.root
+    if root is None:
         raise SpecError("the file is empty", place=source.name)
-    return builder.root
+    if not start and isinstance(root, Scalar) and not root.quoted and (hint := explain_field(root.text)):
+        raise SpecError(Diagnostic("the file holds one text instead of fields", root.span, hint))
+    return root
 
 
 def resolve_scalar(text: str) -> Value:

@@ -42,6 +42,8 @@ def found(text: str) -> list[tuple[str, str, str]]:
         ("a: 'b", "1:4", "this quote is not closed", "add ' where the text ends"),
         ("a: 1\nb\n", "2:1", "a colon is missing", "write 'b: VALUE'"),
         ("a: `b`", "1:4", "a text cannot begin with '`'", "put it in quotes"),
+        ("a:1", "1:1", "the file holds one text instead of fields",
+         "a blank is missing after the colon: write 'a: 1'"),
         ("{a=3}", "1:2", "'a=3' is no field", "write 'a: 3'"),
     ],
 )  # fmt: skip
