@@ -2,10 +2,10 @@
 
     python tools/fuzz_weights.py 1000000 --seed 3 --kind caffemodel
 
-Mutants are made of a small net as caffemodel and as safetensors: bytes are changed, dropped, doubled and replaced by
-what such readers stumble over. A mutant is a failure when reading it, or putting it into the net, raises anything but
-WeightsError, or takes more than a second of CPU. Failures are printed with what made them. The exit status is 1 after a
-failure, or when all of it together took more than 100 MB of memory.
+Mutants are made of a small net as caffemodel and as safetensors, and of a solver's state: bytes are changed, dropped,
+doubled and replaced by what such readers stumble over. A mutant is a failure when reading it, or putting it into the
+net, raises anything but WeightsError, or takes more than a second of CPU. Failures are printed with what made them. The
+exit status is 1 after a failure, or when all of it together took more than 100 MB of memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ from segspec.weights.caffe_blobs import number_blobs
 from segspec.weights.caffemodel import write_caffemodel
 from segspec.weights.files import write_weights
 from segspec.weights.fit import fit
+from segspec.weights.solverstate import SolverState, name_history, number_history, read_solverstate, write_solverstate
 
+KINDS = ("caffemodel", "solverstate", "safetensors")
 SECONDS = 1.0
 MEGABYTES = 100
 NET = """segspec: 1
@@ -104,6 +106,9 @@ def mutant(content: bytes, generator: random.Random) -> bytes:
 def originals(folder: Path, kind: str) -> list[bytes]:
     """The files that mutants of a kind are made of."""
     path = folder / "original"
+    if kind == "solverstate":
+        write_solverstate(path, SolverState(3, number_history(GRAPH, [TREES[0]]), "net.caffemodel", 1))
+        return [path.read_bytes()]
     if kind == "safetensors":
         write_weights(path, *TREES)
         return [path.read_bytes()]
@@ -122,11 +127,14 @@ def unpacked(content: bytes) -> bytes:
 
 
 def attempt(path: Path) -> str:
-    """Reads a file as `--weights` would, and says what became of it: `read`, `refused`, or a complaint."""
+    """Reads a file as the command line would, and says what became of it: `read`, `refused`, or a complaint."""
     start = time.process_time()
     outcome = "read"
     try:
-        fit(GRAPH, *TREES, read_blobs(path, GRAPH))
+        if path.suffix == ".solverstate":
+            name_history(GRAPH, read_solverstate(path).history, 1, str(path))
+        else:
+            fit(GRAPH, *TREES, read_blobs(path, GRAPH))
     except WeightsError as error:
         str(error).encode()
         outcome = "refused" if error.diagnostics else "no diagnostic"
@@ -159,11 +167,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Throw mutated files of weights at the readers.")
     parser.add_argument("count", type=int, help="number of mutants of each kind")
     parser.add_argument("--seed", type=int, default=0, help="another seed makes other mutants")
-    parser.add_argument("--kind", choices=("caffemodel", "safetensors"), help="only this kind")
+    parser.add_argument("--kind", choices=KINDS, help="only this kind")
     options = parser.parse_args(arguments)
     warnings.simplefilter("error")
     failed = False
-    for kind in [options.kind] if options.kind else ["caffemodel", "safetensors"]:
+    for kind in [options.kind] if options.kind else KINDS:
         run(kind, 100, options.seed - 1)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         outcomes = run(kind, options.count, options.seed)
