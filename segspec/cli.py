@@ -247,7 +247,7 @@ def _add_train(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser.add_argument("solver", type=Path, nargs="?", help="solver file; one of Caffe's may stand alone")
     parser.add_argument("--run", type=Path, metavar="DIR", help="run folder to make (default runs/NAME)")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on where this run was stopped")
-    parser.add_argument("--overwrite", action="store_true", help="replace the run that is there, once the new one works")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run that is there when the new one runs")
     parser.add_argument("--weights", type=Path, metavar="FILE_OR_RUN", help="start from these weights, by layer name")
     _add_weights_map(parser)
     parser.add_argument(
