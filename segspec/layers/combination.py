@@ -82,7 +82,7 @@ class Axpy(Layer):
     type: ClassVar[str] = "Axpy"
     bottoms: ClassVar[tuple[int, int | None]] = (3, 3)
     references: ClassVar[Mapping[str, int]] = {"of": 0, "plus": 0}
-    example: ClassVar[str] = "{of: e1, plus: e2}"
+    example: ClassVar[str] = "{of: e1, plus: data}"
 
     of: Reference | None = Field(None, description="The layer whose channels the current feature scales: x.")
     plus: Reference | None = Field(None, description="The layer that is added: b.")

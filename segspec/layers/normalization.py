@@ -265,7 +265,7 @@ class Normalize(Layer):
 
     type: ClassVar[str] = "Normalize"
     message: ClassVar[str] = "norm_param"
-    example: ClassVar[str] = "{across_spatial: false, scale_filler: {value: 20}}"
+    example: ClassVar[str] = "{scale_filler: {value: 20}, across_spatial: false}"
 
     across_spatial: bool = Field(True, description="Whether the sum is over all of a sample, not over each pixel.")
     channel_shared: bool = Field(True, description="Whether all channels share one factor.")
