@@ -13,7 +13,7 @@ from segspec.graph.graph import Graph
 from segspec.layers.base import ParamSpec
 from segspec.net import Tree
 from segspec.weights.files import Array, Found
-from segspec.weights.layout import caffe_shape, same_shape, to_stored
+from segspec.weights.layout import caffe_shape, fits, same_shape, to_stored
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,17 @@ class _Account:
                 continue
             spec = self.specs[layer].get(blob) if self.found.layout == "caffe" else None
             ours = value.shape if spec is None else caffe_shape(spec)
-            if ours != read[blob].shape and not (self.found.layout == "caffe" and same_shape(ours, read[blob].shape)):
+            if not self._fits(spec, ours, read[blob].shape):
                 self.mismatched.append((name, _shape(ours), _shape(read[blob].shape)))
                 continue
             merged[blob] = jnp.asarray(_stored(spec, read[blob], value), value.dtype)
             self.loaded.append(name)
         return merged
+
+    def _fits(self, spec: ParamSpec | None, ours: tuple[int, ...], theirs: tuple[int, ...]) -> bool:
+        if self.found.layout == "stored":
+            return ours == theirs
+        return same_shape(ours, theirs) if spec is None else fits(spec, theirs)
 
     def close(self) -> Transfer:
         blobs = self.found.blobs

@@ -33,7 +33,7 @@ def to_stored(spec: ParamSpec, array: npt.ArrayLike, layer: str, blob: str) -> A
 
     Args:
         spec: the blob's declaration.
-        array: as Caffe shapes it; leading axes of length 1, as old files have them, may be there or not.
+        array: as Caffe shapes it, or in another shape that `fits`.
         layer, blob: its names, for the message.
 
     Returns:
@@ -45,7 +45,7 @@ def to_stored(spec: ParamSpec, array: npt.ArrayLike, layer: str, blob: str) -> A
     with np.errstate(over="ignore"):
         found = np.asarray(array, np.float32)
     expected = caffe_shape(spec)
-    if not same_shape(expected, found.shape):
+    if not fits(spec, found.shape):
         message = f"layer '{layer}', blob '{blob}': the net has {_shown(expected)}, the file {_shown(found.shape)}"
         raise WeightsError(message, hint=_hint(found.size, expected))
     return _rearranged(found.reshape(_permuted(spec)), _TO_STORED.get(spec.layout)).reshape(spec.shape)
@@ -121,6 +121,17 @@ def _permuted(spec: ParamSpec) -> tuple[int, ...]:
     """The stored shape with its axes in Caffe's order."""
     axes = _TO_CAFFE.get(spec.layout)
     return spec.shape if axes is None else tuple(spec.shape[axis] for axis in axes)
+
+
+def fits(spec: ParamSpec, shape: tuple[int, ...]) -> bool:
+    """Whether an array of a shape in Caffe's order is a learned blob.
+
+    It is, too, with leading axes of length 1, as old files have them; and where the filters of a convolution are the
+    matrix of a product over the same window, (out, in x height x width), as in fully convolutional nets.
+    """
+    expected = caffe_shape(spec)
+    matrix = (expected[0], math.prod(expected[1:])) if spec.layout == "filter" else expected
+    return same_shape(expected, shape) or same_shape(matrix, shape)
 
 
 def same_shape(ours: tuple[int, ...], theirs: tuple[int, ...]) -> bool:

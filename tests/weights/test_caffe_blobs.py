@@ -54,6 +54,12 @@ def test_a_convolution_finds_its_filters_and_biases() -> None:
     assert transfer.as_text() == "loaded      2 blobs"
 
 
+def test_a_fully_connected_layer_becomes_a_convolution() -> None:
+    blobs = (numbered(4, 3 * 2 * 3), numbered(4))
+    params, _, _ = loaded(CONV, CaffeLayer("a", "InnerProduct", blobs))
+    np.testing.assert_array_equal(params["a"]["weight"], blobs[0].reshape(4, 3, 2, 3).transpose(2, 3, 1, 0))
+
+
 def test_of_two_layers_of_a_name_the_last_counts() -> None:
     first, last = (CaffeLayer("a", "", (numbered(4, 3, 2, 3), numbered(4, first=each))) for each in (1, 9))
     params, _, _ = loaded(CONV, first, last, CaffeLayer("a", "ReLU", ()))

@@ -72,6 +72,15 @@ def test_old_files_may_have_leading_ones(spec: ParamSpec, shape: tuple[int, ...]
     )
 
 
+def test_a_product_over_a_window_is_a_convolution() -> None:
+    array = numbered((7, 4 * 3 * 5))
+    for shape in (array.shape, (1, 1, *array.shape)):
+        stored = to_stored(FILTER, array.reshape(shape), "fc6", "weight")
+        np.testing.assert_array_equal(to_caffe(FILTER, stored), array.reshape(7, 4, 3, 5))
+    with pytest.raises(WeightsError):
+        to_stored(FILTER, array.T, "fc6", "weight")
+
+
 def test_another_shape_is_refused_by_name() -> None:
     with pytest.raises(WeightsError) as caught:
         to_stored(FILTER, np.zeros((11, 4, 3, 5), np.float32), "score", "weight")
