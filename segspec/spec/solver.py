@@ -78,6 +78,11 @@ class Solver(BaseModel):
     warmup: Iterations = Field(
         0, description="Iterations at the start over which the policy's rate is scaled up linearly; any policy."
     )
+    rampup_interval: Iterations = Field(
+        0, description="Iterations at the start in which the rate climbs from rampup_lr to base_lr, by the square of t."
+    )
+    rampup_lr: Real = Field(0.0, ge=0, description="Learning rate that a ramp of rampup_interval starts from.")
+    min_lr: Real = Field(0.0, ge=0, description="Least learning rate; poly ends at it.")
 
     momentum: Fraction = Field(
         0.0, description="Share of the last step kept (SGD, Nesterov), or decay of the first average (beta1 of Adam)."
@@ -154,6 +159,10 @@ def _rate_mistakes(solver: Solver) -> Iterator[_Mistake]:
         yield _Mistake("stepvalue", "must be iterations from 1 upwards in ascending order")
     if solver.warmup > solver.max_iter:
         yield _Mistake("warmup", f"must be at most max_iter ({solver.max_iter})")
+    if solver.min_lr > solver.base_lr:
+        yield _Mistake("min_lr", f"must be at most base_lr ({solver.base_lr:g})")
+    if solver.warmup and solver.rampup_interval:
+        yield _Mistake("warmup", "and 'rampup_interval' are two ways to begin; keep one of them")
 
 
 def _rule_mistakes(solver: Solver) -> Iterator[_Mistake]:

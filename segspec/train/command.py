@@ -25,6 +25,7 @@ from segspec.run.snapshots import load_newest, remove_unfinished, save_snapshot,
 from segspec.spec.flatten import flat_text
 from segspec.spec.net import load_net
 from segspec.spec.solver_file import load_solver, solver_text
+from segspec.spec.training import load_training
 from segspec.train.feed import feed
 from segspec.train.from_caffe import read_caffe_training
 from segspec.train.labels import default_workers, settle_class_weights
@@ -46,7 +47,7 @@ class Request:
     """What the command line asks of a new training.
 
     Attributes:
-        spec, solver: the files.
+        spec, solver: the files; no spec where the solver names it, as Caffe's does.
         run: the run folder; None: what the solver says, else runs/ and the net's name.
         overrides, solver_overrides: `KEY=VALUE` texts.
         weights: weights to start from (a file, a run folder or a snapshot), or None.
@@ -57,7 +58,7 @@ class Request:
         workers: threads that read images; None: one a core, up to 4.
     """
 
-    spec: Path
+    spec: Path | None
     solver: Path
     run: Path | None = None
     overrides: tuple[str, ...] = ()
@@ -72,9 +73,8 @@ class Request:
 
 def train(request: Request, make_validator: MakeValidator) -> int:
     """Trains a net from the start. Returns the exit status."""
-    spec = load_net(request.spec, request.overrides)
-    warn(*spec.warnings)
-    solver = load_solver(request.solver, request.solver_overrides)
+    spec, solver, warnings = load_training(request.spec, request.solver, request.overrides, request.solver_overrides)
+    warn(*warnings)
     path = _nameable(request.run or Path(solver.snapshot_prefix or f"runs/{run_name(spec.name)}"))
     _restore(path)
     if request.overwrite:

@@ -24,15 +24,25 @@ def learning_rate(solver: Solver) -> Rate:
     With b = base_lr and iteration t from 0: fixed b; step b*gamma^floor(t/stepsize); multistep b*gamma^k, k stepvalues
     being <= t; exp b*gamma^t; inv b*(1+gamma*t)^-power; poly b*(1-t/max_iter)^power; sigmoid
     b/(1+exp(-gamma*(t-stepsize))); cosine b*(1+cos(pi*t/max_iter))/2. During the first `warmup` iterations the rate is
-    multiplied by (t+1)/warmup. From max_iter on, poly and cosine stay at their end.
+    multiplied by (t+1)/warmup. From max_iter on, poly and cosine stay at their end. During the first r =
+    rampup_interval iterations the rate is rampup_lr + (b-rampup_lr)*(t/r)^2 instead. With min_lr m, poly is
+    (b-m)*(1-t/max_iter)^power + m, and no rate is less than m.
 
-    Source: BVLC Caffe, sgd_solver.cpp, GetLearningRate; cosine: Loshchilov and Hutter 2017, without restarts.
+    Source: BVLC Caffe, sgd_solver.cpp, GetLearningRate; ramp and min_lr: NVIDIA's Caffe 0.17, the same file; cosine:
+    Loshchilov and Hutter 2017, without restarts.
     """
     share = _POLICIES[solver.lr_policy](solver)
 
+    least = solver.min_lr if solver.lr_policy == "poly" else 0.0
+
     def rate(iteration: jax.Array) -> jax.Array:
         warm = jnp.minimum(1.0, (iteration + 1) / max(solver.warmup, 1))
-        return jnp.asarray(solver.base_lr * share(iteration) * warm, jnp.float32)
+        found = ((solver.base_lr - least) * share(iteration) + least) * warm
+        if solver.rampup_interval:
+            climbed = (iteration / solver.rampup_interval) ** 2
+            ramp = solver.rampup_lr + (solver.base_lr - solver.rampup_lr) * climbed
+            found = jnp.where(iteration < solver.rampup_interval, ramp, found)
+        return jnp.asarray(jnp.maximum(found, solver.min_lr), jnp.float32)
 
     return rate
 

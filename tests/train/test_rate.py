@@ -75,3 +75,21 @@ def test_the_rate_is_the_one_that_caffe_used(shared: Path, program: str, name: s
     expected = np.load(shared / "golden" / "traj" / f"{program}_lr_{name}.npz")["lr"]
     found = rates(solver(base_lr=0.05, lr_policy=name, **fields[name]), list(range(len(expected))))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_ramp_climbs_by_the_square_of_the_iteration() -> None:
+    found = rates(solver(lr_policy="fixed", rampup_interval=4, rampup_lr=0.1), [0, 1, 2, 3, 4, 50])
+    np.testing.assert_allclose(found, [0.1, 0.125, 0.2, 0.325, 0.5, 0.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fields", "formula"),
+    [
+        ({"lr_policy": "poly", "power": 2.0}, lambda t: 0.4 * (1 - t / 100) ** 2 + 0.1),
+        ({"lr_policy": "exp", "gamma": 0.9}, lambda t: max(0.5 * 0.9**t, 0.1)),
+    ],
+)
+def test_no_rate_is_less_than_the_least(fields: dict[str, object], formula: Callable[[int], float]) -> None:
+    iterations = [0, 1, 15, 16, 50, 99]
+    found = rates(solver(min_lr=0.1, **fields), iterations)
+    np.testing.assert_allclose(found, [formula(t) for t in iterations], rtol=2e-6)

@@ -28,23 +28,44 @@ def override_caffe(root: Mapping, overrides: Items[str], problems: Problems) -> 
     Raises:
         UsageError: when an override is not of the form `KEY=VALUE`.
     """
-    templates = {name for node in _scalars(root) for name in _TEMPLATE.findall(node.text)}
+    root, rest = fill_templates(root, overrides, problems)
+    names = template_names(*(node.text for node in _scalars(root)))
+    for text in rest:
+        root = _override_layer(root, text, names, problems)
+    return root
+
+
+def fill_templates(
+    root: Mapping, overrides: Items[str], problems: Problems, option: str = "--set"
+) -> tuple[Mapping, list[str]]:
+    """The tree with its template words filled, and the overrides that are not for one of them.
+
+    Raises:
+        UsageError: when an override is not of the form `KEY=VALUE`.
+    """
+    templates = template_names(*(node.text for node in _scalars(root)))
     values: dict[str, str] = {}
+    rest: list[str] = []
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator or not key.strip():
-            raise UsageError(f"--set takes KEY=VALUE, got '{text}'")
+            raise UsageError(f"{option} takes KEY=VALUE, got '{text}'")
         if key in templates:
             values[key] = value
         else:
-            root = _override_layer(root, text, templates, problems)
+            rest.append(text)
     filled = _fill(root, values)
     assert isinstance(filled, Mapping)
-    _report_unfilled(filled, problems)
-    return filled
+    _report_unfilled(filled, problems, option)
+    return filled, rest
 
 
-def _override_layer(root: Mapping, text: str, templates: set[str], problems: Problems) -> Mapping:
+def template_names(*texts: str) -> list[str]:
+    """The names of all template words `${NAME}`, once each."""
+    return list(dict.fromkeys(name for text in texts for name in _TEMPLATE.findall(text)))
+
+
+def _override_layer(root: Mapping, text: str, templates: Items[str], problems: Problems) -> Mapping:
     """The tree with a field changed in every layer of the name before the first dot."""
     name = text.partition("=")[0].partition(".")[0].strip()
     entries: list[tuple[Scalar, Node]] = []
@@ -59,7 +80,7 @@ def _override_layer(root: Mapping, text: str, templates: set[str], problems: Pro
         entries.append((key, node))
     if name not in names:
         span = Span(Source("--set", text), 1, 1, len(name))
-        problems.add(f"no layer is called '{name}'", span, did_you_mean(name, names | templates))
+        problems.add(f"no layer is called '{name}'", span, did_you_mean(name, names.union(templates)))
     return Mapping(tuple(entries), root.span)
 
 
@@ -90,11 +111,11 @@ def _fill(node: Node, values: Lookup[str, str]) -> Node:
     return node
 
 
-def _report_unfilled(root: Mapping, problems: Problems) -> None:
+def _report_unfilled(root: Mapping, problems: Problems, option: str) -> None:
     """A bare template word is a number or a word that is missing; inside quotes it is a text like any other."""
     seen: set[str] = set()
     for node in _scalars(root):
         for name in _TEMPLATE.findall(node.text):
             if not node.quoted and name not in seen:
                 seen.add(name)
-                problems.add(f"nothing fills '${{{name}}}'", node.span, f"give it a value: --set {name}=...")
+                problems.add(f"nothing fills '${{{name}}}'", node.span, f"give it a value: {option} {name}=...")
