@@ -361,6 +361,13 @@ def _add_test(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser.add_argument("--snapshot", default="best", metavar="best|last|N", help="which snapshot of the run")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     parser.add_argument(
+        "--samples",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="ask a Bayesian net, random at test, N times: mean prediction and uncertainty (default 1)",
+    )
+    parser.add_argument(
         "--sheets", type=_count_or_none, default=20, metavar="N", help="how many sheets to draw (default 20)"
     )
     _add_set(parser)
@@ -385,6 +392,7 @@ def _test(options: argparse.Namespace) -> None:
             options.sheets,
             tuple(options.overrides),
             options.weights_map,
+            options.samples,
         )
     )
 

@@ -53,6 +53,17 @@ def palette_mask(mask: Labels, classes: ClassTable) -> Image.Image:
     return picture
 
 
+def share_map(values: npt.NDArray[np.float32]) -> Image.Image:
+    """Values from 0 to 1 as a grey picture of 16 bits: 65535 is 1."""
+    return Image.fromarray(np.round(np.clip(values, 0, 1) * 65535).astype(np.uint16))
+
+
+def heat(values: npt.NDArray[np.float32], most: float) -> Image.Image:
+    """Values from 0 (dark) to `most` (bright) in colours that a person tells apart."""
+    levels = np.round(np.clip(values / most, 0, 1) * 255).astype(np.uint8)
+    return Image.fromarray(cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB))
+
+
 def to_rgb(image: Pixels) -> Pixels:
     """(height, width, 3) RGB of an image in the net's order; of one with 2 or more than 3 channels, what fits a screen.
 

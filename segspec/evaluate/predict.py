@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +14,29 @@ import numpy.typing as npt
 from segspec.errors import SpecError
 from segspec.evaluate.model import Model, deploy_graph
 from segspec.graph.graph import Graph
-from segspec.net import apply
+from segspec.net import Tree, apply
 from segspec.ops.resize import resize_bilinear
 
 Image = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.uint8]
+Moments = tuple[jax.Array, jax.Array]
+"""(height, width, classes) mean probabilities; (height, width) squared deviations, summed over samples and classes."""
+
 MAX_STRIDE = 128
 KEPT_SIZES = 16
+
+
+class Prediction(NamedTuple):
+    """What a net says of an image.
+
+    Attributes:
+        labels: (height, width), the class of each pixel.
+        uncertainty: (height, width), the variance of the class probabilities between samples, summed over the classes:
+            0 where all samples agree, below 1 everywhere; None where one sample was drawn.
+    """
+
+    labels: Labels
+    uncertainty: npt.NDArray[np.float32] | None
 
 
 class Predictor:
@@ -28,27 +45,39 @@ class Predictor:
     An image is resized as the net's data declaration says, padded (by repeating its border) up to the next size the net
     can be built at, run, cropped back, and its scores are resized bilinearly to the image's own size before the best
     class is taken.
+
+    With several samples a net that is random at test, by a Dropout with `sample_weights_test`, is asked as often, and
+    the best class is that of the mean probabilities. Source: Kendall, Badrinarayanan, Cipolla 2017, Bayesian SegNet.
+
+    Args:
+        model: the net.
+        samples: how often it is asked.
+        seed: of the samples.
+
+    Raises:
+        SpecError: several samples are wanted of a net that is not random.
     """
 
-    def __init__(self, model: Model, *, seed: int = 0):
+    def __init__(self, model: Model, *, samples: int = 1, seed: int = 0):
+        if samples > 1:
+            _refuse_certain(model)
         self.model = model
+        self.samples = samples
         self.key = jax.random.key(seed)
         self._compiled = lru_cache(KEPT_SIZES)(self._compile)
 
-    def labels(self, image: Image) -> Labels:
+    def predict(self, image: Image) -> Prediction:
         """The class of each pixel.
 
         Args:
             image: (height, width, channels), blue, green, red, 0..255.
-
-        Returns:
-            (height, width).
         """
         prepared = self._resize(image)
         padded_size, run = self._compiled(prepared.shape[:2], image.shape[:2])
         bottom, right = padded_size[0] - prepared.shape[0], padded_size[1] - prepared.shape[1]
         padded = np.pad(prepared, ((0, bottom), (0, right), (0, 0)), mode="edge")
-        return np.asarray(run(self.model.params, self.model.state, padded[None], self.key))
+        labels, uncertainty = run(self.model.params, self.model.state, padded[None], self.key)
+        return Prediction(np.asarray(labels), None if uncertainty is None else np.asarray(uncertainty))
 
     def _resize(self, image: Image) -> Image:
         layer = self.model.data
@@ -62,18 +91,19 @@ class Predictor:
 
     def _compile(
         self, prepared: tuple[int, int], wanted: tuple[int, int]
-    ) -> tuple[tuple[int, int], Callable[..., jax.Array]]:
-        """The size to pad to, and the jitted function from a padded image to the labels of the wanted size."""
+    ) -> tuple[tuple[int, int], Callable[..., tuple[jax.Array, jax.Array | None]]]:
+        """The size to pad to, and the jitted function from a padded image to what is said of the wanted size."""
         size, graph = fitting_graph(self.model, prepared)
         model, score = self.model, graph.prediction
         assert score is not None
 
-        def run(params: object, state: object, images: jax.Array, key: jax.Array) -> jax.Array:
+        def ask(params: Tree, state: Tree, images: jax.Array, key: jax.Array) -> jax.Array:
+            """The scores, or probabilities where the net ends with them, of each pixel."""
             data = images.astype(jnp.float32) if model.data is None else model.data.normalize(images)
             outputs = apply(
                 graph,
-                params,  # type: ignore[arg-type]
-                state,  # type: ignore[arg-type]
+                params,
+                state,
                 {"data": data},
                 key=key,
                 dtype=model.dtype,
@@ -82,10 +112,43 @@ class Predictor:
             )
             scores = outputs.blobs[score].astype(jnp.float32)
             scores = resize_bilinear(scores, size, align_corners=False)[:, : prepared[0], : prepared[1]]
-            scores = resize_bilinear(scores, wanted, align_corners=False)
-            return jnp.argmax(scores[0], axis=-1).astype(jnp.uint8)
+            return resize_bilinear(scores, wanted, align_corners=False)[0]
 
-        return size, jax.jit(run)
+        def once(params: Tree, state: Tree, images: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
+            return jnp.argmax(ask(params, state, images, key), axis=-1).astype(jnp.uint8), None
+
+        def often(params: Tree, state: Tree, images: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+            def add(moments: Moments, number: jax.Array) -> tuple[Moments, None]:
+                found = ask(params, state, images, jax.random.fold_in(key, number))
+                return _with_sample(moments, found if certain else jax.nn.softmax(found), number), None
+
+            certain = _gives_probabilities(graph)
+            shape = (*wanted, graph.blobs[score].shape[-1])
+            none = (jnp.zeros(shape, jnp.float32), jnp.zeros(wanted, jnp.float32))
+            (mean, deviation), _ = jax.lax.scan(add, none, jnp.arange(self.samples))
+            return jnp.argmax(mean, axis=-1).astype(jnp.uint8), jnp.maximum(deviation, 0.0) / self.samples
+
+        return size, jax.jit(once if self.samples == 1 else often)
+
+
+def _with_sample(moments: Moments, sample: jax.Array, count: jax.Array) -> Moments:
+    """Mean, and summed squared deviation from it, after `count` samples and one more (Welford's update)."""
+    mean, deviation = moments
+    away = sample - mean
+    mean = mean + away / (count + 1)
+    return mean, deviation + jnp.sum(away * (sample - mean), axis=-1)
+
+
+def _gives_probabilities(graph: Graph) -> bool:
+    """Whether the blob of scores is a softmax already."""
+    return any(layer.layer.type == "Softmax" and graph.prediction in layer.tops for layer in graph.layers)
+
+
+def _refuse_certain(model: Model) -> None:
+    if not any(getattr(layer.layer, "sample_weights_test", False) for layer in model.spec.layers):
+        hint = "give its Dropout layers sample_weights_test: true"
+        message = "the net says the same however often it is asked: no layer is random at test"
+        raise SpecError(message, place=model.spec.source.name, hint=hint)
 
 
 def fitting_graph(model: Model, size: tuple[int, int]) -> tuple[tuple[int, int], Graph]:

@@ -24,7 +24,7 @@ from segspec.evaluate.canvas import (
 )
 from segspec.evaluate.confusion import Labels, count
 from segspec.evaluate.metrics import Metrics
-from segspec.evaluate.pictures import Pixels, overlay, palette_mask, to_rgb
+from segspec.evaluate.pictures import Pixels, heat, overlay, palette_mask, to_rgb
 from segspec.evaluate.report import format_share
 from segspec.spec.classes import ClassTable
 
@@ -32,6 +32,7 @@ _SHEET_SIDES = (256, 640)  # pixels: the longer side of a panel is brought into 
 _CONTACT_SIDES = (200, 240)
 _PAGE = 2100  # pixels: widest sheet
 _NARROWEST = 240  # pixels: so that a legend can be read below one small picture
+_SPLIT = 0.5  # uncertainty of a pixel whose samples are split evenly between two classes: the brightest colour
 _WRONG = (230, 40, 40)
 
 
@@ -43,12 +44,14 @@ class Example(NamedTuple):
         image: (height, width) or (height, width, channels), blue first.
         prediction: (height, width) class indices.
         label: (height, width) true label values, or None.
+        uncertainty: (height, width) from 0 to 1, or None where the net was asked once.
     """
 
     name: str
     image: Pixels
     prediction: Labels
     label: Labels | None = None
+    uncertainty: npt.NDArray[np.float32] | None = None
 
 
 def draw_sheet(example: Example, classes: ClassTable) -> Image.Image:
@@ -105,6 +108,9 @@ def _draw_panels(example: Example, classes: ClassTable, sides: tuple[int, int]) 
         mistakes = _resize(_draw_mistakes(example.image, wrong), size, smooth=True)
         panels = [Panel("image", image), Panel("truth", truth), Panel("prediction", prediction)]
         panels.append(Panel("mistakes", mistakes))
+    if example.uncertainty is not None:
+        doubt = _resize(heat(np.sqrt(example.uncertainty), math.sqrt(_SPLIT)), size, smooth=True)
+        panels.append(Panel("uncertainty", doubt))
     return [draw_panel(panel) for panel in panels]
 
 

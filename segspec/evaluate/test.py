@@ -17,12 +17,13 @@ from segspec.data.sources import ImageSource, open_source
 from segspec.errors import DataError, UsageError
 from segspec.evaluate.boundary import boundary_f1, summarise
 from segspec.evaluate.confusion import Matrix, count
+from segspec.evaluate.doubt import Doubt
 from segspec.evaluate.images import collect, unique_names
 from segspec.evaluate.load import Choice, Loaded, load, with_statistics
 from segspec.evaluate.matrix_picture import draw_confusion
 from segspec.evaluate.metrics import Metrics, Scores
 from segspec.evaluate.model import table_of
-from segspec.evaluate.pictures import encode_png, overlay, palette_mask
+from segspec.evaluate.pictures import encode_png, overlay, palette_mask, share_map
 from segspec.evaluate.predict import Predictor
 from segspec.evaluate.progress import image_bar
 from segspec.evaluate.report import Report
@@ -50,6 +51,7 @@ class Request:
         json: whether the table is printed as JSON; `null` where no image has a label.
         sheets: how many sheets are drawn.
         overrides: changes to the spec.
+        samples: how often a net that is random at test is asked.
         weights_map: which layers of the weights the net's layers take; None: those of the same names.
     """
 
@@ -64,6 +66,7 @@ class Request:
     sheets: int = 20
     overrides: tuple[str, ...] = ()
     weights_map: str | None = None
+    samples: int = 1
 
 
 @dataclass
@@ -73,6 +76,7 @@ class _Tally:
     matrix: Matrix
     boundary: list[Scores] = field(default_factory=list)
     images: int = 0
+    doubt: Doubt = field(default_factory=Doubt)
 
 
 def test(request: Request) -> Report | None:
@@ -90,19 +94,23 @@ def test(request: Request) -> Report | None:
     table = table_of(loaded.model)
     examples = _examples(request, loaded, table)
     out = request.out or (loaded.folder.test if loaded.folder else Path("test"))
-    with open_results(out, _file_names(examples.names, request.sheets), examples.files) as results:
-        tally = _segment(examples, loaded, table, results, request.sheets)
+    predictor = Predictor(loaded.model, samples=request.samples)
+    names = _file_names(examples.names, request.sheets, uncertain=request.samples > 1)
+    with open_results(out, names, examples.files) as results:
+        tally = _segment(examples, loaded, predictor, table, results, request.sheets)
         return _report(tally, loaded, table, results, json=request.json)
 
 
-def _segment(examples: _Examples, loaded: Loaded, table: ClassTable, results: Results, sheets: int) -> _Tally:
+def _segment(
+    examples: _Examples, loaded: Loaded, predictor: Predictor, table: ClassTable, results: Results, sheets: int
+) -> _Tally:
     """Writes the pictures of every image, and counts."""
-    predictor = Predictor(loaded.model)
     tally = _Tally(np.zeros((table.count, table.count), np.int64))
     shown: list[Example] = []
     with image_bar() as bar:
         for number, (name, image, label) in enumerate(bar.track(examples, description="segmenting")):
-            example = Example(name, image, predictor.labels(image), label)
+            labels, uncertainty = predictor.predict(image)
+            example = Example(name, image, labels, label, uncertainty)
             _save_pictures(example, table, results, sheet=number < sheets)
             shown += [example] if number < OVERVIEW else []
             _count(tally, example, table)
@@ -171,9 +179,10 @@ def _from_source(source: ImageSource, names: list[str]) -> Iterator[tuple[str, n
         yield names[index], sample.image, sample.label
 
 
-def _file_names(names: Collection[str], sheets: int) -> list[str]:
+def _file_names(names: Collection[str], sheets: int, *, uncertain: bool) -> list[str]:
     """Every file that a test of images of these names may write."""
-    pictures = [f"{folder}/{name}.png" for folder in ("masks", "overlays") for name in names]
+    folders = ("masks", "overlays", *(("uncertainty",) if uncertain else ()))
+    pictures = [f"{folder}/{name}.png" for folder in folders for name in names]
     drawn = [f"sheets/{name}.png" for name in islice(names, sheets)]
     return [*pictures, *drawn, "overview.png", "table.md", "table.json", "confusion.png"]
 
@@ -182,6 +191,8 @@ def _save_pictures(example: Example, table: ClassTable, results: Results, *, she
     file = f"{example.name}.png"
     results.save(f"masks/{file}", encode_png(palette_mask(example.prediction, table)))
     results.save(f"overlays/{file}", encode_png(overlay(example.image, example.prediction, table)))
+    if example.uncertainty is not None:
+        results.save(f"uncertainty/{file}", encode_png(share_map(example.uncertainty)))
     if sheet:
         results.save(f"sheets/{file}", encode_png(draw_sheet(example, table)))
 
@@ -192,12 +203,16 @@ def _count(tally: _Tally, example: Example, table: ClassTable) -> None:
     tally.matrix += count(example.prediction, example.label, table.count, table.ignore_label)
     tally.boundary.append(boundary_f1(example.prediction, example.label, table.count, table.ignore_label))
     tally.images += 1
+    if example.uncertainty is not None:
+        tally.doubt.add(example.uncertainty, example.prediction, example.label, table.ignore_label)
 
 
 def _report(tally: _Tally, loaded: Loaded, table: ClassTable, results: Results, *, json: bool) -> Report | None:
     """Prints and writes the tables; without labels there are none, and a line says where the pictures are."""
     print(f"weights: {loaded.weights}", file=sys.stderr)
     print(f"batch normalisation statistics: {loaded.model.origin}", file=sys.stderr)
+    if tally.doubt.pixels.any():
+        print(tally.doubt.as_text(), file=sys.stderr)
     report = None
     if tally.images:
         boundary = summarise(tally.boundary, table.count)

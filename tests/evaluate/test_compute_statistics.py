@@ -104,8 +104,8 @@ def test_a_folded_net_predicts_the_same_without_statistics(run: RunFolder, capsy
     assert folded.warnings == ()
     assert folded.model.state == {}
     image = np.random.default_rng(1).integers(0, 256, (13, 17, 3), np.uint8)
-    expected = Predictor(with_statistics(load_run(run.path), "computed").model).labels(image)
-    found = Predictor(with_statistics(folded, "auto").model).labels(image)
+    expected = Predictor(with_statistics(load_run(run.path), "computed").model).predict(image).labels
+    found = Predictor(with_statistics(folded, "auto").model).predict(image).labels
     assert (found == expected).mean() > 0.99
 
 

@@ -57,7 +57,7 @@ def scores(model: Model, images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 13), (24, 24), (33, 5)])
 def test_every_pixel_of_any_size_gets_its_own_class(make_model: Any, height: int, width: int) -> None:
     image = picture(height, width)
-    labels = Predictor(bright(make_model(THRESHOLD))).labels(image)
+    labels = Predictor(bright(make_model(THRESHOLD))).predict(image).labels
     assert (labels.shape, labels.dtype) == ((height, width), np.uint8)
     np.testing.assert_array_equal(labels, image.astype(float).mean(-1) > 127)
 
@@ -65,21 +65,21 @@ def test_every_pixel_of_any_size_gets_its_own_class(make_model: Any, height: int
 def test_grey_images_are_one_channel(make_model: Any) -> None:
     image = picture(9, 11, channels=1)
     model = bright(make_model(DATA.format(more="color: false") + THRESHOLD), channels=1)
-    np.testing.assert_array_equal(Predictor(model).labels(image), image[..., 0] > 127)
+    np.testing.assert_array_equal(Predictor(model).predict(image).labels, image[..., 0] > 127)
 
 
 def test_mean_and_scale_are_those_of_the_data(make_model: Any) -> None:
     image = picture(9, 11)
     model = bright(make_model(DATA.format(more="mean_value: [10, 20, 30], scale: 2.0") + THRESHOLD))
     expected = 2 * (image.astype(float) - [10, 20, 30]).mean(-1) > 127
-    np.testing.assert_array_equal(Predictor(model).labels(image), expected)
+    np.testing.assert_array_equal(Predictor(model).predict(image).labels, expected)
 
 
 def test_pooling_and_unpooling_need_no_even_size(make_model: Any) -> None:
     model = make_model(SEGNET)
     image = picture(19, 23)
     assert fitting_graph(model, (19, 23))[0] == (19, 23)
-    np.testing.assert_array_equal(Predictor(model).labels(image), scores(model, image[None])[0].argmax(-1))
+    np.testing.assert_array_equal(Predictor(model).predict(image).labels, scores(model, image[None])[0].argmax(-1))
 
 
 def test_a_net_that_needs_multiples_is_padded_and_cut_back(make_model: Any) -> None:
@@ -89,7 +89,7 @@ def test_a_net_that_needs_multiples_is_padded_and_cut_back(make_model: Any) -> N
         deploy_graph(model.spec, 1, (21, 30), 3)
     padded = np.pad(image, ((0, 3), (0, 2), (0, 0)), mode="edge")
     expected = scores(model, padded[None])[0, :21, :30].argmax(-1)
-    np.testing.assert_array_equal(Predictor(model).labels(image), expected)
+    np.testing.assert_array_equal(Predictor(model).predict(image).labels, expected)
 
 
 def test_a_declared_size_is_resized_to_and_the_answer_comes_back_at_the_images_own(make_model: Any) -> None:
@@ -97,7 +97,7 @@ def test_a_declared_size_is_resized_to_and_the_answer_comes_back_at_the_images_o
     image = picture(31, 25)
     small = scores(model, cv2.resize(image, (16, 12), interpolation=cv2.INTER_LINEAR)[None])
     expected = np.asarray(jax.image.resize(small, (1, 31, 25, 2), "linear"))[0].argmax(-1)
-    labels = Predictor(model).labels(image)
+    labels = Predictor(model).predict(image).labels
     assert labels.shape == (31, 25)
     assert (labels == expected).mean() > 0.995, "but for ties in the last bit"
 
@@ -107,14 +107,14 @@ def test_scores_come_back_to_a_smaller_image_the_way_the_image_was_enlarged(make
     image = picture(13, 9)
     large = scores(model, cv2.resize(image, (36, 40), interpolation=cv2.INTER_LINEAR)[None])[0]
     expected = cv2.resize(large, (9, 13), interpolation=cv2.INTER_LINEAR).argmax(-1)
-    np.testing.assert_array_equal(Predictor(model).labels(image), expected)
+    np.testing.assert_array_equal(Predictor(model).predict(image).labels, expected)
 
 
 def test_coarse_scores_are_enlarged(make_model: Any) -> None:
     text = "layers:\n  - Pooling: {pool: AVE, kernel_size: 4, stride: 4}\n" + THRESHOLD.removeprefix("layers:\n")
     image = np.zeros((16, 16, 3), np.uint8)
     image[:, 8:] = 255
-    labels = Predictor(bright(make_model(text))).labels(image)
+    labels = Predictor(bright(make_model(text))).predict(image).labels
     np.testing.assert_array_equal(labels, image[..., 0] > 127)
 
 
@@ -122,21 +122,21 @@ def test_one_size_is_compiled_once_and_many_sizes_mix(make_model: Any, monkeypat
     predictor = Predictor(bright(make_model(THRESHOLD)))
     for size in [(5, 6), (6, 5), (5, 6), (6, 5), (5, 6)]:
         image = picture(*size)
-        np.testing.assert_array_equal(predictor.labels(image), image.astype(float).mean(-1) > 127)
+        np.testing.assert_array_equal(predictor.predict(image).labels, image.astype(float).mean(-1) > 127)
     assert predictor._compiled.cache_info().misses == 2
 
 
 def test_a_net_without_an_image_of_scores_says_so(make_model: Any) -> None:
     model = make_model("input: {height: 8, width: 8}\nlayers:\n  - InnerProduct: {name: fc, num_output: 2}\n")
     with pytest.raises(SpecError, match=r"no image of class scores, but 'fc' \(1x2\)"):
-        Predictor(model).labels(picture(8, 8))
+        Predictor(model).predict(picture(8, 8))
 
 
 def test_a_net_that_fits_at_no_size_gives_the_message_of_the_images_own(make_model: Any) -> None:
     wide = THRESHOLD.replace("kernel_size: 1", "kernel_size: 200")
     model = make_model("input: {height: 200, width: 200}\n" + wide)
     with pytest.raises(SpecError, match="1x7x9x3"):
-        Predictor(model).labels(picture(7, 9))
+        Predictor(model).predict(picture(7, 9))
 
 
 def test_without_a_class_table_the_scores_are_numbered(make_model: Any) -> None:
@@ -151,3 +151,31 @@ def test_a_net_with_a_fixed_window_is_opened_at_a_size_that_it_allows(make_model
     assert graph.inputs["data"].shape == (1, 100, 120, 3)
     graph = nominal_graph(make_model(text).spec)
     assert graph.inputs["data"].shape[1:3] == FALLBACK_SIZES[1]
+
+
+BAYESIAN = """layers:
+  - Convolution: {name: a, num_output: 8, kernel_size: 3, pad: 1}
+  - Dropout: {sample_weights_test: true}
+  - Convolution: {name: score, num_output: $classes, kernel_size: 1}
+"""
+
+
+@pytest.mark.parametrize("end", ["", "  - Softmax: {name: prob}\n"])
+def test_samples_give_the_mean_probabilities_and_their_variance(make_model: Any, end: str) -> None:
+    model = make_model(BAYESIAN + end)
+    image = picture(6, 7)
+    found = Predictor(model, samples=5, seed=2).predict(image)
+    graph = deploy_graph(model.spec, 1, (6, 7), 3)
+    keys = [jax.random.fold_in(jax.random.key(2), number) for number in range(5)]
+    data = {"data": jnp.asarray(image[None], jnp.float32)}
+    asked = [apply(graph, model.params, model.state, data, key=key, want=("score",)).blobs["score"][0] for key in keys]
+    samples = np.stack([np.asarray(jax.nn.softmax(scores)) for scores in asked]).astype(np.float64)
+    np.testing.assert_array_equal(found.labels, samples.mean(0).argmax(-1))
+    np.testing.assert_allclose(found.uncertainty, samples.var(0).sum(-1), atol=1e-6)
+    assert found.uncertainty is not None
+    assert found.uncertainty.max() > 0.01
+
+
+def test_a_net_that_is_certain_is_not_asked_twice(make_model: Any) -> None:
+    with pytest.raises(SpecError, match="no layer is random at test"):
+        Predictor(make_model(THRESHOLD), samples=2)

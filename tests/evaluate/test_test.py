@@ -232,6 +232,21 @@ def test_grey_nets_take_colour_pictures(project: Any, make_model: Any, make_run:
     np.testing.assert_array_equal(mask(run.test, "a"), image > 127)
 
 
+def test_a_net_that_is_random_says_where_it_is_uncertain(
+    project: Any, make_model: Any, make_run: Any, tmp_path: Path, capsys: Any
+) -> None:
+    layers = LAYERS.replace("  - SoftmaxWithLoss", "  - Dropout: {sample_weights_test: true}\n  - SoftmaxWithLoss")
+    text = flat_text(load_net(project.write_spec(layers, classes=CLASSES)))
+    run = make_run(project.folder / "run", text, make_model(text.split("\n", 2)[2]))
+    assert main(["test", str(run.path), "--samples", "4", "--out", str(tmp_path / "out")]) == 0
+    doubt = Image.open(tmp_path / "out" / "uncertainty" / "val0.png")
+    assert (doubt.mode, doubt.size) == ("I;16", (24, 24))
+    assert np.asarray(doubt).max() > 0
+    assert "mean uncertainty: " in capsys.readouterr().err
+    assert main(["test", str(run.path), "--out", str(tmp_path / "out")]) == 0
+    assert not (tmp_path / "out" / "uncertainty").exists()
+
+
 def test_a_spec_with_weights_needs_no_run(run: RunFolder, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
     expected = add(tmp_path, "a.png")
