@@ -9,7 +9,7 @@ shift). The pair of BVLC's BatchNorm and the Scale behind it is one layer here, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from dataclasses import replace
 
 from segspec.graph.graph import Graph, GraphLayer
 from segspec.layers.normalization import BN, BatchNorm
@@ -58,15 +58,30 @@ def put(blobs: Blobs, layer: GraphLayer, named: Mapping[str, Array]) -> None:
 
 
 def _paired(layers: Sequence[CaffeLayer], takers: Takers) -> list[CaffeLayer]:
-    """The layers, a Scale that the net does not have joined to the BatchNorm before it."""
+    """The layers, a Scale that the net does not have joined to the BatchNorm whose output it reads."""
     joined = list(layers)
-    for index, (norm, scale) in enumerate(pairwise(layers)):
+    for index, reader in _readers(layers).items():
+        norm, scale = layers[index], layers[reader]
         pair = (norm.type, scale.type, len(norm.blobs), len(scale.blobs)) == ("BatchNorm", "Scale", 3, 2)
         wanted = any("scale" in target.params for target in takers.get(norm.name, ()))
         if pair and wanted and scale.name not in takers:
-            joined[index] = CaffeLayer(norm.name, norm.type, (*norm.blobs, *scale.blobs))
-            joined[index + 1] = CaffeLayer(scale.name, scale.type, ())
+            joined[index] = replace(norm, blobs=(*norm.blobs, *scale.blobs))
+            joined[reader] = replace(scale, blobs=())
     return joined
+
+
+def _readers(layers: Sequence[CaffeLayer]) -> dict[int, int]:
+    """The first layer that reads what each layer writes, by their places; the next one where the file does not say."""
+    found: dict[int, int] = {}
+    reader: dict[str, int] = {}
+    for index in reversed(range(len(layers))):
+        tops = layers[index].tops
+        if not tops and index + 1 < len(layers):
+            found[index] = index + 1
+        elif tops and tops[0] in reader:
+            found[index] = reader[tops[0]]
+        reader.update(dict.fromkeys(layers[index].bottoms, index))
+    return found
 
 
 def _name(layer: GraphLayer, blobs: Sequence[Array]) -> Mapping[str, Array] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from segspec.atomic import write_atomically
 from segspec.errors import RunError, WeightsError
@@ -28,11 +29,14 @@ class CaffeLayer:
         name: of the layer.
         type: such as `Convolution`; empty where a file before 2015 holds a number instead, and in HDF5.
         blobs: its arrays, in Caffe's order and shapes.
+        bottoms, tops: what it reads and writes; empty where a file does not say.
     """
 
     name: str
     type: str
     blobs: tuple[Array, ...]
+    bottoms: tuple[str, ...] = ()
+    tops: tuple[str, ...] = ()
 
 
 def read_caffemodel(path: Path) -> tuple[CaffeLayer, ...]:
@@ -50,7 +54,7 @@ def read_caffemodel(path: Path) -> tuple[CaffeLayer, ...]:
     layers = []
     for field in net:
         if field.kind == BYTES and field.number == _LAYER:
-            layers.append(_layer(net.message(field), name=1, type=2, blobs=7))
+            layers.append(_layer(net.message(field), _NEW))
         elif field.kind == BYTES and field.number == _LAYERS:
             layers.append(_old_layer(net.message(field)))
     if not layers:
@@ -58,26 +62,38 @@ def read_caffemodel(path: Path) -> tuple[CaffeLayer, ...]:
     return tuple(layers)
 
 
-def _layer(message: Message, *, name: int, type: int | None, blobs: int) -> CaffeLayer:
-    """A layer whose parts stand in the fields of these numbers."""
-    texts = {name: ""}
-    found = []
+class _Numbers(NamedTuple):
+    """The numbers of the fields of a layer; 0 for what it does not have."""
+
+    name: int
+    type: int
+    blobs: int
+    bottoms: int = 0
+    tops: int = 0
+
+
+_NEW = _Numbers(name=1, type=2, blobs=7, bottoms=3, tops=4)
+_OLD = _Numbers(name=4, type=0, blobs=6)
+_OLDEST = _Numbers(name=1, type=2, blobs=50)
+
+
+def _layer(message: Message, numbers: _Numbers) -> CaffeLayer:
+    texts: dict[int, list[str]] = {number: [] for number in numbers}
+    blobs = []
     for field in message:
-        if field.kind == BYTES and field.number in (name, type):
-            texts[field.number] = message.text(field)
-        elif field.kind == BYTES and field.number == blobs:
-            found.append(message.message(field))
-    called = f"layer '{texts[name]}', blob"
-    arrays = tuple(read_blob(blob, f"{called} {index}") for index, blob in enumerate(found))
-    return CaffeLayer(texts[name], texts.get(type or 0, ""), arrays)
+        if field.kind == BYTES and field.number == numbers.blobs:
+            blobs.append(message.message(field))
+        elif field.kind == BYTES and field.number in texts:
+            texts[field.number].append(message.text(field))
+    name, type = ("".join(texts[number][-1:]) for number in (numbers.name, numbers.type))
+    arrays = tuple(read_blob(blob, f"layer '{name}', blob {index}") for index, blob in enumerate(blobs))
+    return CaffeLayer(name, type, arrays, tuple(texts[numbers.bottoms]), tuple(texts[numbers.tops]))
 
 
 def _old_layer(message: Message) -> CaffeLayer:
     """A layer of a file before 2015; in the oldest, name and blobs stand in a message within it."""
     within = [message.message(field) for field in message if (field.number, field.kind) == (1, BYTES)]
-    if within:
-        return _layer(within[-1], name=1, type=2, blobs=50)
-    return _layer(message, name=4, type=None, blobs=6)
+    return _layer(within[-1], _OLDEST) if within else _layer(message, _OLD)
 
 
 def write_caffemodel(path: Path, name: str, layers: Iterable[CaffeLayer]) -> None:

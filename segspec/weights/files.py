@@ -97,6 +97,9 @@ def read_weights(path: Path) -> tuple[Blobs, dict[str, str]]:
 def _refuse_kind(path: Path) -> None:
     if path.is_dir():
         raise WeightsError("this is a folder, expected a file of weights", place=str(path))
+    if ".solverstate" in path.suffixes[-2:]:
+        hint = "train --solverstate goes on from it; its weights are in the .caffemodel beside it"
+        raise WeightsError("this is the state of a solver, not weights", place=str(path), hint=hint)
     if path.suffix.lower() in PICKLES:
         hint = "a pickle can run any program when it is opened; convert it with safetensors.torch.save_file first"
         raise WeightsError(f"segspec does not open {path.suffix} files", place=str(path), hint=hint)

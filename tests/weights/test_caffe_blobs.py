@@ -129,6 +129,23 @@ def test_the_pair_of_bvlc_is_one_layer_where_the_net_has_one() -> None:
     assert transfer.as_text() == "loaded      5 blobs"
 
 
+def test_a_pair_is_told_by_what_it_reads() -> None:
+    graph = graph_of("BatchNorm: {name: n}", "BatchNorm: {name: m}")
+    blobs = numbered(3, first=7), numbered(3, first=10)
+    layers = (
+        CaffeLayer("n", "BatchNorm", NORMS["bvlc"], ("data",), ("x",)),
+        CaffeLayer("m", "BatchNorm", NORMS["bvlc"], ("data",), ("y",)),
+        CaffeLayer("other", "Scale", (numbered(3), numbered(3)), ("z",), ("z",)),
+        CaffeLayer("scale_m", "Scale", tuple(-blob for blob in blobs), ("y",), ("y",)),
+        CaffeLayer("scale_n", "Scale", blobs, ("x",), ("x",)),
+    )
+    params, _, transfer = loaded(graph, *layers)
+    assert [params[name]["scale"].tolist() for name in ("n", "m")] == [[7, 8, 9], [-7, -8, -9]]
+    assert transfer.unused == ("other.0", "other.1")
+    between = (layers[0], CaffeLayer("r", "ReLU", (), ("x",), ("x",)), layers[4])
+    assert loaded(graph, *between)[2].initial[:2] == ("n.scale", "n.shift")
+
+
 @pytest.mark.parametrize("count", [1, 6])
 def test_a_batch_normalisation_of_another_number_of_blobs_is_refused(count: int) -> None:
     with pytest.raises(

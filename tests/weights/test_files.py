@@ -95,6 +95,11 @@ def test_no_pickle_is_ever_opened(suffix: str, tmp_path: Path, monkeypatch: Any)
         read_weights(path)
 
 
+def test_the_state_of_a_solver_is_no_file_of_weights(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="the state of a solver, not weights\n  train --solverstate goes on from it"):
+        read_weights(tmp_path / "net_iter_10.solverstate")
+
+
 def test_paths_that_lead_to_no_file(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no such file"):
         read_weights(tmp_path / "none.safetensors")
