@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from segspec.graph.graph import Graph, GraphLayer
 from segspec.layers.normalization import BN, BatchNorm
 from segspec.net import Tree, gather_params
@@ -62,10 +64,11 @@ def _paired(layers: Sequence[CaffeLayer], takers: Takers) -> list[CaffeLayer]:
     joined = list(layers)
     for index, reader in _readers(layers).items():
         norm, scale = layers[index], layers[reader]
-        pair = (norm.type, scale.type, len(norm.blobs), len(scale.blobs)) == ("BatchNorm", "Scale", 3, 2)
+        pair = (norm.type, scale.type, len(norm.blobs)) == ("BatchNorm", "Scale", 3) and len(scale.blobs) in (1, 2)
         wanted = any("scale" in target.params for target in takers.get(norm.name, ()))
         if pair and wanted and scale.name not in takers:
-            joined[index] = replace(norm, blobs=(*norm.blobs, *scale.blobs))
+            factor, *shift = scale.blobs
+            joined[index] = replace(norm, blobs=(*norm.blobs, factor, *(shift or [np.zeros_like(factor)])))
             joined[reader] = replace(scale, blobs=())
     return joined
 

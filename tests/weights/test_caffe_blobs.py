@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -142,6 +143,8 @@ def test_a_pair_is_told_by_what_it_reads() -> None:
     params, _, transfer = loaded(graph, *layers)
     assert [params[name]["scale"].tolist() for name in ("n", "m")] == [[7, 8, 9], [-7, -8, -9]]
     assert transfer.unused == ("other.0", "other.1")
+    alone = (layers[0], replace(layers[4], blobs=blobs[:1]))
+    assert loaded(graph, *alone)[0]["n"]["shift"].tolist() == [0, 0, 0]
     between = (layers[0], CaffeLayer("r", "ReLU", (), ("x",), ("x",)), layers[4])
     assert loaded(graph, *between)[2].initial[:2] == ("n.scale", "n.shift")
 
