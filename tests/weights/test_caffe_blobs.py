@@ -246,6 +246,7 @@ def test_a_net_written_for_caffe_comes_back(tmp_path: Path) -> None:
     jax.tree.map(lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-6), after, state)
 
 
+@pytest.mark.oracle
 def test_opencv_computes_the_same_with_what_is_written(tmp_path: Path) -> None:
     import cv2
 
