@@ -27,7 +27,12 @@ from segspec.syntax.tree import Problems
 from segspec.syntax.yaml import parse_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "specs" / "LAYERS.md"]
+PAGES = [
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "README.md",
+    ROOT / "specs" / "LAYERS.md",
+    ROOT / "specs" / "README.md",
+]
 _FENCE = re.compile(r"^```(.*)\n((?:(?!```).*\n)*)```$", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 _HEADER = "segspec: 1\n"

@@ -21,9 +21,9 @@ from segspec.syntax.tree import read_source, to_python
 from segspec.syntax.yaml import parse_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-SPECS = sorted((ROOT / "specs").glob("*.yaml"))
+SPECS = sorted([*(ROOT / "specs").glob("*.yaml"), *(ROOT / "specs").glob("segnet_paper/*.yaml")])
 SOLVERS = sorted((ROOT / "solvers").glob("*.yaml"))
-FILES = ("LAYERS.md", "segspec.schema.json", "solver.schema.json")
+FILES = ("LAYERS.md", "README.md", "segspec.schema.json", "solver.schema.json")
 
 
 @pytest.fixture(scope="module")
@@ -211,8 +211,8 @@ def test_check_is_silent_about_what_was_just_written(tool: ModuleType, tmp_path:
 def test_check_names_a_stale_file_and_the_command(name: str, tool: ModuleType, tmp_path: Path, capsys: Any) -> None:
     tool.main(["--folder", str(tmp_path)])
     path = tmp_path / name
-    path.write_text(path.read_text(encoding="utf-8").replace("whole", "hole").replace("description", "x"))
+    path.write_text(path.read_text(encoding="utf-8").replace(" of ", " off "))
     assert tool.main(["--folder", str(tmp_path), "--check"]) == 1
-    assert f"{path} is not what the layer types say; run: make generate" in capsys.readouterr().err
+    assert f"{path} is not what would be written; run: make generate" in capsys.readouterr().err
     path.unlink()
     assert tool.main(["--folder", str(tmp_path), "--check"]) == 1

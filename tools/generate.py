@@ -1,6 +1,6 @@
-"""Writes what is derived from the layer types and the solver: the reference of layers, and schemas for editors.
+"""Writes what is derived: the reference of layers, schemas for editors, and the list of the shipped networks.
 
-python tools/generate.py            writes specs/LAYERS.md, specs/segspec.schema.json and specs/solver.schema.json
+python tools/generate.py            writes LAYERS.md, README.md, segspec.schema.json and solver.schema.json in specs/
 python tools/generate.py --check    writes nothing; fails when one of them is not what would be written
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from json_schema import solver_schema, spec_schema
 from layer_reference import reference
+from specs_table import table
 
 SPECS = Path(__file__).resolve().parent.parent / "specs"
 
@@ -22,6 +23,7 @@ def generated() -> dict[str, str]:
     """The text of every generated file, by its name in `specs/`."""
     return {
         "LAYERS.md": reference(),
+        "README.md": table(),
         "segspec.schema.json": _json(spec_schema()),
         "solver.schema.json": _json(solver_schema()),
     }
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     old = stale(options.folder, texts)
     if options.check:
         for path in old:
-            print(f"{path} is not what the layer types say; run: make generate", file=sys.stderr)
+            print(f"{path} is not what would be written; run: make generate", file=sys.stderr)
         return 1 if old else 0
     for path in old:
         path.write_text(texts[path.name], encoding="utf-8")
