@@ -1,4 +1,4 @@
-"""The page that grows a network step by step: each step checks, at its own size and at an odd one, and costs what it says."""
+"""The page that grows a network step by step: each step checks, also at an odd size, and costs what the page says."""
 
 from __future__ import annotations
 
