@@ -112,6 +112,14 @@ def test_a_torch_module(tmp_path: Path) -> None:
     np.testing.assert_array_equal(params["t"]["weight"], modules["last"]["weight"].T)
 
 
+def test_a_torch_module_of_the_same_names(tmp_path: Path) -> None:
+    weight = numbered(3, 3, 1, 1)
+    write_weights(tmp_path / "w.safetensors", {"first": {"weight": weight, "bias": numbered(3)}})
+    params, _, transfer = loaded(graph_of(), tmp_path / "w.safetensors", "layout: torch")
+    np.testing.assert_array_equal(params["first"]["weight"], weight.transpose(2, 3, 1, 0))
+    assert transfer.loaded == ("first.weight", "first.bias")
+
+
 def test_our_own_weights_under_other_names(tmp_path: Path) -> None:
     graph = graph_of()
     params, _ = init(graph, 3)
