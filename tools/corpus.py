@@ -16,32 +16,41 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
-from segspec.errors import SegspecError, Source
+from segspec.errors import SegspecError, Source, SpecError
 from segspec.graph.build import build
+from segspec.graph.graph import Graph
 from segspec.graph.inputs import declared_size, net_inputs
 from segspec.layers import by_type
+from segspec.layers.base import Blob, ShapeError
 from segspec.layers.data import Input
+from segspec.ops.order import stored_shape
 from segspec.spec.caffe.fields import messages, text, texts
-from segspec.spec.caffe.net import read_caffe_net
+from segspec.spec.caffe.net import SINKS, read_caffe_net
 from segspec.spec.caffe.phase import NetState
 from segspec.spec.caffe.rewrite import rewrite, type_name
+from segspec.spec.caffe.solver import read_caffe_solver
 from segspec.spec.caffe.sources import is_source
 from segspec.spec.caffe.upgrade import upgrade
-from segspec.spec.netspec import Phase
-from segspec.spec.solver_file import load_solver
+from segspec.spec.netspec import NetSpec, Phase
 from segspec.syntax.prototxt import parse_prototxt
 from segspec.syntax.tree import Mapping, Problems, read_source
 
-USUAL_SIZE = (360, 480)
-"""Height and width of images where neither the file nor the manifest says them."""
+SIZES = ((360, 480), (512, 512), (384, 512), (256, 256), (224, 224), (128, 128), (321, 321), (500, 500), (28, 28))
+"""Heights and widths that are tried where neither the file nor the manifest says one that fits."""
+
+
+REFUSED_BY_CAFFE = ("(Upsample): the mask must have the shape of the input",)
+"""What Caffe's layers check in the same words: a net with this mistake at the size that it declares runs nowhere."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,12 @@ class Row:
     file: str
     kind: str = ""
     params: int | None = None
-    size: tuple[int, int] | None = None
+    shape: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the images."""
+        return (self.shape[2], self.shape[3]) if len(self.shape) == 4 else None
 
 
 @dataclass
@@ -94,6 +108,11 @@ class State:
     phase: Phase
     stage: str = ""
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What the rules of layers are given."""
+        return (self.stage,) if self.stage else ()
+
     def __str__(self) -> str:
         return f"{self.phase}+{self.stage}" if self.stage else self.phase
 
@@ -106,7 +125,7 @@ def judge(folder: Path, row: Row) -> Verdict:
         source = read_source(folder / row.file)
         root = parse_prototxt(source)
         if row.kind == "solver" or root.key("base_lr"):
-            load_solver(folder / row.file)
+            read_caffe_solver(source)
             verdict.phases.append("solver")
         else:
             _judge_net(source, upgrade(root, Problems()), row, verdict)
@@ -128,17 +147,80 @@ def _judge_net(source: Source, root: Mapping, row: Row, verdict: Verdict) -> Non
         verdict.excuse("no data layer and no input")
     if unsupported or not states:
         return
-    counts = []
-    for state in states:
-        stages = (state.stage,) if state.stage else ()
-        spec = read_caffe_net(source, (), state.phase, stages=stages)
-        size = declared_size(spec) or row.size or USUAL_SIZE
-        graph = build(spec, state.phase, net_inputs(spec, size, labels=state.phase != "DEPLOY"))
+    graphs = [graph for state in states if (graph := _build(source, state, row, verdict)) is not None]
+    if graphs:
+        _compare(graphs, row, verdict)
+
+
+def _build(source: Source, state: State, row: Row, verdict: Verdict) -> Graph | None:
+    """The net in one state: at the size that it declares, else at the first of the usual sizes that fits."""
+    spec = read_caffe_net(source, (), state.phase, stages=state.stages)
+    declared = declared_size(spec)
+    sizes = [declared] if declared else [row.size, *SIZES] if row.size else [*SIZES]
+    first: SpecError | None = None
+    for size, shown in chain(*(((size, spec), (size, _in_grey(spec))) for size in sizes)):
+        try:
+            graph = build(shown, state.phase, net_inputs(shown, size, labels=state.phase != "DEPLOY"))
+        except SpecError as error:
+            first = first or error
+            continue
+        if size != sizes[0] or shown is not spec:
+            verdict.notes.append(f"{state}: the size of images is not declared; {size[0]}x{size[1]} fits")
         verdict.phases.append(str(state))
-        counts.append(graph.parameters)
+        return graph
+    if declared:
+        assert first is not None
+        raise first
+    verdict.excuse("the size of images is not declared, and none that was tried fits")
+    return None
+
+
+def _in_grey(spec: NetSpec) -> NetSpec:
+    """The net fed with images of one channel, as the digits of MNIST are."""
+    data = {phase: layer.model_copy(update={"force_gray": True}) for phase, layer in spec.data.items()}
+    return replace(spec, data=data)
+
+
+def _compare(graphs: Sequence[Graph], row: Row, verdict: Verdict) -> None:
+    """Notes how many numbers the net learns, and why the manifest may say another number."""
+    counts = [graph.parameters for graph in graphs]
     verdict.params = max(counts)
-    if row.params is not None and row.params not in counts:
-        verdict.fail("count", f"counts {verdict.params:,}, the manifest says {row.params:,}")
+    if row.params is None or row.params in counts:
+        return
+    reason = next((reason for graph in graphs if (reason := _explain(graph, row))), "")
+    note = f"counts {verdict.params:,}, the manifest says {row.params:,}"
+    if reason:
+        verdict.notes.append(f"{note}: {reason}")
+    else:
+        verdict.fail("another count than the manifest's", note)
+
+
+def _explain(graph: Graph, row: Row) -> str:
+    """What a manifest that reckoned otherwise would have reckoned; empty where nothing explains its number."""
+    everywhere = sum(math.prod(spec.shape) for layer in graph.layers for spec in layer.params.values())
+    if everywhere == row.params:
+        return "shared blobs are counted there wherever they are used"
+    if row.shape and row.params in (_count_at(graph, ("data",), row.shape), _count_at(graph, graph.inputs, row.shape)):
+        shape, own = "x".join(map(str, row.shape)), Blob(graph.inputs["data"].shape).caffe_shape
+        return f"it fed the net with {shape}, the file says {'x'.join(map(str, own))}"
+    return ""
+
+
+def _count_at(graph: Graph, names: Iterable[str], shape: tuple[int, ...]) -> int | None:
+    """How many numbers the features of a net would learn if these inputs had another shape."""
+    blobs = {**graph.inputs, **dict.fromkeys(names, Blob(stored_shape(shape)))}
+    total = 0
+    for layer in graph.layers:
+        if layer.layer.role != "feature" or any(bottom not in blobs for bottom in layer.bottoms):
+            continue
+        inputs = tuple(blobs[bottom] for bottom in layer.bottoms)
+        try:
+            blobs.update(zip(layer.tops, layer.layer.shapes(inputs, len(layer.tops)), strict=True))
+            params = layer.layer.params(inputs)
+        except ShapeError:
+            return None
+        total += sum(math.prod(spec.shape) for blob, spec in params.items() if blob not in layer.owners)
+    return total
 
 
 def _states(root: Mapping, layers: Sequence[Mapping]) -> Iterator[State]:
@@ -161,11 +243,12 @@ def _unsupported(root: Mapping, layers: Sequence[Mapping], states: Sequence[Stat
     """The layer types that stand in some state and are not known."""
     found = set()
     for state in states:
-        admits = NetState.of(root, "TRAIN" if state.phase == "TRAIN" else "TEST", filter(None, (state.stage,))).admits
-        present = [layer for layer in layers if admits(layer)]
-        found |= {
-            type_name(layer) for layer in present if by_type(text(layer, "type")) is None and not is_source(layer)
-        }
+        admits = NetState.of(
+            root, "TRAIN" if state.phase == "TRAIN" else "TEST", [state.stage] if state.stage else ()
+        ).admits
+        present = [layer for layer in layers if admits(layer) and not is_source(layer)]
+        kinds = [(text(layer, "type"), type_name(layer)) for layer in present]
+        found |= {name for kind, name in kinds if by_type(kind) is None and kind not in SINKS}
     return sorted(found)
 
 
@@ -173,6 +256,10 @@ def _note(error: SegspecError, verdict: Verdict) -> None:
     for found in error.diagnostics:
         if found.message.startswith("nothing fills '${"):
             verdict.excuse(f"unfilled template {found.message.removeprefix('nothing fills ')}")
+        elif any(text in found.message for text in REFUSED_BY_CAFFE):
+            verdict.excuse(f"Caffe refuses it too: {found.message.splitlines()[0]}")
+        elif " needs 'num_output'" in found.message:
+            verdict.excuse("a num_output is left out, for a program to fill in")
         else:
             verdict.fail("refused", found.render())
 
@@ -186,7 +273,7 @@ def read_manifest(path: Path) -> list[Row]:
 def _row(line: dict[str, str]) -> Row:
     shape = json.loads(line.get("input") or "[]")
     params = int(line["params"]) if line.get("params") else None
-    return Row(line["file"], line.get("kind", ""), params, (shape[2], shape[3]) if len(shape) == 4 else None)
+    return Row(line["file"], line.get("kind", ""), params, tuple(shape))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -213,7 +300,7 @@ def _report(verdicts: Sequence[Verdict]) -> str:
         lines.append(f"{verdict.status:6} {verdict.file}: {', '.join(verdict.phases)}  {count}".rstrip())
         lines += [f"       {line}" for note in verdict.notes for line in note.splitlines()]
     lines += ["", ", ".join(f"{count} {status}" for status, count in Counter(v.status for v in verdicts).items())]
-    causes = Counter(cause for verdict in verdicts for cause in set(verdict.causes))
+    causes = Counter(cause.partition(": ")[0] for verdict in verdicts for cause in set(verdict.causes))
     lines += [f"{count:5}  {cause}" for cause, count in causes.most_common()]
     slowest = max(verdicts, key=lambda verdict: verdict.seconds)
     total = sum(verdict.seconds for verdict in verdicts)

@@ -32,8 +32,7 @@ def net_inputs(spec: NetSpec, size: tuple[int, int] | None, batch: int = 1, *, l
     for name, shape in shapes.items():
         if (name != "data" or flat) and (labels or not is_label(name)):
             first = batch if shape[:1] == own[:1] or name in spec.fed else shape[0]
-            rest = (*shape[1:-2], *size) if len(shape) == 4 and shape[2:] == own[2:] else shape[1:]
-            inputs[name] = _blob(name, (first, *rest), size)
+            inputs[name] = _blob(name, (first, *_resized(shape, own, size)), size)
     return inputs
 
 
@@ -57,6 +56,14 @@ def declared_size(spec: NetSpec) -> tuple[int, int] | None:
         case (_, _, int(height), int(width)):
             return (height, width)
     return None
+
+
+def _resized(shape: FedShape, own: FedShape, size: tuple[int, int]) -> FedShape:
+    """All but the batch of an input: in the same proportion to images of another size as to those declared."""
+    match (shape, own):
+        case ((_, channels, int(height), int(width)), (_, _, int(rows), int(columns))):
+            return (channels, max(1, height * size[0] // rows), max(1, width * size[1] // columns))
+    return shape[1:]
 
 
 def _blob(name: str, shape: FedShape, size: tuple[int, int]) -> Blob:

@@ -18,6 +18,7 @@ from segspec.spec.wire import LayerSpec, wire
 from segspec.syntax.blocks import Block, check_name, read_blocks
 from segspec.syntax.budget import Budget
 from segspec.syntax.macros import expand
+from segspec.syntax.prototxt import is_prototxt
 from segspec.syntax.substitution import resolve
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe, read_source
 from segspec.syntax.yaml import parse_yaml
@@ -49,7 +50,7 @@ def load_net(
         SpecError: with every mistake that was found.
     """
     source = read_source(path)
-    if path.suffix == ".prototxt":
+    if is_prototxt(path):
         return read_caffe_net(source, overrides, phase, stages=stages, level=level)
     return read_net(source, path.parent, overrides)
 

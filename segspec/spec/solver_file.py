@@ -10,7 +10,7 @@ from segspec.schema.read import read_model
 from segspec.spec.caffe.solver import NET_FIELDS, CaffeSolver, read_caffe_solver
 from segspec.spec.override import apply_overrides
 from segspec.spec.solver import Solver
-from segspec.syntax.prototxt import parse_prototxt
+from segspec.syntax.prototxt import is_prototxt, parse_prototxt
 from segspec.syntax.tree import Mapping, Problems, describe, read_source
 from segspec.syntax.write import flow
 from segspec.syntax.yaml import parse_yaml
@@ -26,7 +26,7 @@ def load_solver(path: Path, overrides: Sequence[str] = ()) -> Solver:
     Raises:
         SpecError: with every mistake that was found.
     """
-    return load_caffe_solver(path, overrides).solver if is_caffe(path) else read_solver(read_source(path), overrides)
+    return load_caffe_solver(path, overrides).solver if is_prototxt(path) else read_solver(read_source(path), overrides)
 
 
 def load_caffe_solver(path: Path, overrides: Sequence[str] = ()) -> CaffeSolver:
@@ -34,16 +34,11 @@ def load_caffe_solver(path: Path, overrides: Sequence[str] = ()) -> CaffeSolver:
     return read_caffe_solver(read_source(path), overrides)
 
 
-def is_caffe(path: Path) -> bool:
-    """Whether a file is a prototxt, by its name."""
-    return path.suffix == ".prototxt"
-
-
 def is_solver(path: Path) -> bool:
     """Whether a file is a solver rather than a net: it has a `base_lr`, or `net` in a prototxt. Raises SpecError."""
     source = read_source(path)
-    root = parse_prototxt(source) if is_caffe(path) else parse_yaml(source)
-    return isinstance(root, Mapping) and (root.key("base_lr") is not None or (is_caffe(path) and _names_net(root)))
+    root = parse_prototxt(source) if is_prototxt(path) else parse_yaml(source)
+    return isinstance(root, Mapping) and (root.key("base_lr") is not None or (is_prototxt(path) and _names_net(root)))
 
 
 def _names_net(root: Mapping) -> bool:

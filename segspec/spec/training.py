@@ -11,7 +11,8 @@ from segspec.spec.caffe.solver_net import load_solver_net
 from segspec.spec.net import load_net
 from segspec.spec.netspec import NetSpec
 from segspec.spec.solver import Solver
-from segspec.spec.solver_file import is_caffe, is_solver, load_caffe_solver, load_solver
+from segspec.spec.solver_file import is_solver, load_caffe_solver, load_solver
+from segspec.syntax.prototxt import is_prototxt
 
 
 class Training(NamedTuple):
@@ -36,9 +37,9 @@ def load_training(
         UsageError: no net is given, and the file given as solver is none that could name one.
         SpecError: with every mistake that was found.
     """
-    if net is None and not (is_caffe(solver) and is_solver(solver)):
+    if net is None and not (is_prototxt(solver) and is_solver(solver)):
         raise UsageError("train takes a network spec and a solver", hint="segspec train SPEC SOLVER, or --resume RUN")
-    if not is_caffe(solver):
+    if not is_prototxt(solver):
         assert net is not None
         spec = load_net(net, overrides)
         return Training(spec, load_solver(solver, solver_overrides), spec.warnings)

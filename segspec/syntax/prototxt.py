@@ -12,6 +12,7 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import accumulate
+from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from segspec.errors import Diagnostic, Source, Span, SpecError
@@ -50,6 +51,11 @@ def parse_prototxt(source: Source) -> Mapping:
         SpecError: at the first mistake of syntax.
     """
     return _Parser(source).parse()
+
+
+def is_prototxt(path: Path) -> bool:
+    """Whether a file is a prototxt, by its name; a copy such as `net.prototxt~` or `net.prototxt.in` is one too."""
+    return ".prototxt" in path.suffixes or path.suffix.startswith(".prototxt")
 
 
 class _Token(NamedTuple):

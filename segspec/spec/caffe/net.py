@@ -81,6 +81,7 @@ def net_of_tree(
     """Reads a network that stands as a tree in some file, such as the `net_param` of a solver; else as above."""
     findings = Findings()
     root = upgrade(override_caffe(tree, overrides, findings.problems), findings.problems)
+    findings.problems.raise_any()  # a template with a word unfilled is no net yet
     layers = [(key, rewrite(node)) for key, node in root if key.text == "layer" and isinstance(node, Mapping)]
     _check_net(root, [layer for _, layer in layers], findings.problems)
     reading = _Reading(dialect or _dialect(layers), findings)

@@ -93,7 +93,7 @@ def _shapes(layer: Mapping, tops: list[Scalar], parts: list[Part]) -> Iterator[F
     for index, (top, part) in enumerate(zip(tops, parts, strict=True)):
         if part == "label":
             single = (kind in _ONE_NUMBER and index > 0) or _label_type(layer) == "IMAGE"
-            yield (batch,) if single else (batch, 1, *size)
+            yield (batch,) if single else (batch, 1, *_divided(size, layer))
         elif kind == "Python" and top.text not in _COLOURED:
             yield (batch, 1, *size)
         elif kind == "ImageSegData" and index > 1:
@@ -123,6 +123,13 @@ def _size(layer: Mapping) -> tuple[int | None, int | None]:
         if None not in size:
             return size
     return (None, None)
+
+
+def _divided(size: tuple[int | None, int | None], layer: Mapping) -> tuple[int | None, int | None]:
+    """The size of a label map, which ENet's fork makes smaller than the image by `label_divide_factor`."""
+    factor = number_anywhere(layer, "label_divide_factor") or 1
+    height, width = size
+    return (height and height // factor, width and width // factor)
 
 
 def _channels(layer: Mapping) -> int:
