@@ -1,4 +1,4 @@
-"""Whole nets, trainings and statistics agree with arrays that Caffe wrote, and the tool that says so can say otherwise."""
+"""Whole nets, trainings and statistics agree with arrays that Caffe wrote; the tool can say otherwise."""
 
 from __future__ import annotations
 
