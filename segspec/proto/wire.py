@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.array_utils import byte_bounds
 
 from segspec.errors import SegspecError
 
@@ -156,10 +157,11 @@ def release(array: npt.NDArray[np.generic]) -> None:
     while isinstance(base, np.ndarray):
         base = base.base
     if isinstance(base, mmap.mmap) and array.size:
-        offset = array.ctypes.data - np.frombuffer(base, np.uint8, 1).ctypes.data
-        first = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
-        if offset + array.nbytes > first:
-            base.madvise(mmap.MADV_DONTNEED, first, offset + array.nbytes - first)
+        start = np.frombuffer(base, np.uint8, 1).ctypes.data
+        low, high = (address - start for address in byte_bounds(array))
+        first = -(-low // mmap.PAGESIZE) * mmap.PAGESIZE
+        if high > first:
+            base.madvise(mmap.MADV_DONTNEED, first, high - first)
 
 
 def _signed(value: int, bits: int) -> int:
