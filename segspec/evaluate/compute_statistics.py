@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from segspec.atomic import write_atomically
 from segspec.data.sources import ImageSource, open_images, open_source
-from segspec.errors import RunError, SpecError
+from segspec.errors import Diagnostic, RunError, SpecError
 from segspec.evaluate.fold import fold
 from segspec.evaluate.images import collect
 from segspec.evaluate.load import COMPUTED, Loaded, load_run
@@ -26,6 +26,8 @@ from segspec.spec.flatten import flat_text
 from segspec.weights.files import Blobs, write_weights
 
 Images = npt.NDArray[np.uint8]
+MUCH = 0.5
+"""Share of the variance between batches from which a net is warned of."""
 
 
 def compute_statistics(
@@ -90,7 +92,20 @@ def measure(model: Model, source: ImageSource, mode: Mode, batch_size: int) -> t
     if sums is None or not sums.sums:
         hint = "nothing needs to be computed"
         raise SpecError("no layer of the net keeps statistics", place=model.spec.source.name, hint=hint)
+    _warn_of_spread(sums)
     return {name: dict(blobs) for name, blobs in sums.result().items()}, used
+
+
+def _warn_of_spread(sums: Collector) -> None:
+    """Says where batches differ so much that no statistics of all of them fit each."""
+    share = sums.share_between()
+    if share > MUCH:
+        message = f"{share:.0%} of the variance that is normalised away lies between the batches, not within them"
+        hint = (
+            "in training each batch had its own statistics; these can do much worse, and then "
+            "'segspec test RUN --statistics batch' is what training saw; larger batches make the two agree"
+        )
+        print(Diagnostic(message, hint=hint, severity="warning").render(), file=sys.stderr)
 
 
 def _batches(source: ImageSource, batch_size: int, mode: Mode) -> Iterator[Images]:

@@ -27,11 +27,13 @@ class _Sums:
     Attributes:
         mean: of the batch means, weighted by `weight`.
         square: of the batch mean squares (exact) or the batch variances (tutorial), weighted likewise.
+        within: of the batch variances, weighted likewise.
         weight: of all batches so far: pixels (exact) or batches (tutorial).
     """
 
     mean: Vector
     square: Vector
+    within: Vector
     weight: float = 0.0
 
 
@@ -76,10 +78,22 @@ class Collector:
             pixels = images.shape[0] * (blob.size // blob.shape[0] // blob.shape[-1])
             weight = float(pixels) if self.mode == "exact" else 1.0
             square = variance + mean**2 if self.mode == "exact" else variance
-            sums = self.sums.setdefault(layer.name, _Sums(np.zeros_like(mean), np.zeros_like(mean)))
+            sums = self.sums.setdefault(layer.name, _Sums(*np.zeros((3, *mean.shape))))
             sums.mean += weight * mean
             sums.square += weight * square
+            sums.within += weight * variance
             sums.weight += weight
+
+    def share_between(self) -> float:
+        """How much of the variance over all images lies between the batches: the median over channels, 0 to 1.
+
+        In `tutorial` this variance is not part of the statistics, and 0.
+        """
+        shares = [np.zeros(0)]
+        for sums in self.sums.values():
+            total = sums.square - sums.mean**2 / sums.weight if self.mode == "exact" else sums.within
+            shares.append(1 - sums.within / np.maximum(total, 1e-30))
+        return float(np.clip(np.median(np.concatenate(shares)), 0.0, 1.0)) if self.sums else 0.0
 
     def result(self) -> dict[str, dict[str, npt.NDArray[np.float32]]]:
         """`{layer: {mean, variance, factor}}`, in the form of the net's own running statistics."""

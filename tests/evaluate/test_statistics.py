@@ -112,3 +112,17 @@ def test_layers_without_statistics_are_not_measured(make_model: Any) -> None:
 def test_the_number_of_batches(images: int, batch: int, exact: int, tutorial: int) -> None:
     assert batches_needed(images, batch, "exact") == exact
     assert batches_needed(images, batch, "tutorial") == tutorial
+
+
+@pytest.mark.parametrize(("between", "expected"), [(0.0, 0.0), (200.0, 0.9)])
+def test_the_share_of_the_variance_between_batches(between: float, expected: float, make_model: Any) -> None:
+    model = make_model(NET.format(norm="BatchNorm"))
+    rng = np.random.default_rng(1)
+    batches = [(offset + rng.integers(0, 40, (1, 64, 64, 3))).astype(np.uint8) for offset in (0.0, between)]
+    collector = Collector(deploy_graph(model.spec, 1, (64, 64), 3), None, "exact")
+    for images in batches:
+        collector.add(model.params, model.state, images, jax.random.key(0))
+    rows = np.stack([activations(model, images) for images in batches])
+    share = 1 - rows.var(1).mean(0) / rows.reshape(-1, 5).var(0)
+    assert collector.share_between() == pytest.approx(np.median(share), abs=1e-4)
+    assert abs(collector.share_between() - expected) < 0.1
