@@ -40,7 +40,11 @@ def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
     Raises:
         DataError: the file cannot be read or decoded, or holds more than 2^26 pixels.
     """
-    data = read_file(path)
+    return decode_image(path, read_file(path), channels)
+
+
+def decode_image(path: str | Path, data: bytes, channels: int) -> np.ndarray:
+    """Decodes the bytes of a picture as `read_image` does; `path` is what to call it."""
     with open_picture(path, data):
         pass
     flag = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE

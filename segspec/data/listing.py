@@ -12,7 +12,7 @@ import os
 import re
 import unicodedata
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from segspec.errors import DataError, Diagnostic
 
 SHOWN = 10
 PROBED = 100
+_NUMBER = re.compile(r"-?[0-9]{1,9}")
 _BLANKS = re.compile(r"[ \t]+")
 _QUOTED = re.compile(r'"([^"]*)"|(\S+)')
 
@@ -57,13 +58,14 @@ class Listing:
         return f"{self.source}:{self.lines[index]}"
 
 
-def read_listing(path: str | Path, root_folder: str = "") -> Listing:
+def read_listing(path: str | Path, root_folder: str = "", *, labels: bool = True) -> Listing:
     """Reads a list file and makes sure that every file it names exists.
 
     Args:
         path: the list.
         root_folder: what relative paths are relative to; empty: the list's own folder, or the current one when more
             of the list's first files are found there.
+        labels: whether what stands behind an image is read; else the first field of a line is its image.
 
     Raises:
         DataError: the list cannot be read, is empty, mixes lines with and without labels, or names missing files
@@ -71,10 +73,32 @@ def read_listing(path: str | Path, root_folder: str = "") -> Listing:
     """
     path = Path(path)
     text = _read_text(path)
-    probe = list(itertools.islice(_rows(text, str(path)), PROBED))
+    return _listing(path, root_folder, lambda: _rows(text, str(path), None if labels else 1))
+
+
+def read_numbered_listing(path: str | Path, root_folder: str = "") -> tuple[Listing, tuple[int, ...]]:
+    """Reads a list file of lines `image number`; the number is what stands behind the last blank.
+
+    Raises:
+        DataError: as `read_listing` does, and where a line has no number.
+    """
+    path = Path(path)
+    rows: list[Row] = []
+    numbers: list[int] = []
+    for line, fields in _rows(_read_text(path), str(path)):
+        if len(fields) < 2 or not _NUMBER.fullmatch(fields[-1]):
+            place = f"{path}:{line}"
+            raise DataError("the line has no class number behind the image", place=place, hint="write 'image number'")
+        rows.append((line, [" ".join(fields[:-1])]))
+        numbers.append(int(fields[-1]))
+    return _listing(path, root_folder, lambda: iter(rows)), tuple(numbers)
+
+
+def _listing(path: Path, root_folder: str, rows: Callable[[], Iterator[Row]]) -> Listing:
+    probe = list(itertools.islice(rows(), PROBED))
     if not probe:
         raise DataError("the list names no images", place=str(path), hint="write one 'image label' a line")
-    return _resolve(_rows(text, str(path)), str(path), _choose_folder(path, root_folder, probe))
+    return _resolve(rows(), str(path), _choose_folder(path, root_folder, probe))
 
 
 def listing_of(images: list[str], source: str = "images") -> Listing:
@@ -107,15 +131,15 @@ def _read_text(path: Path) -> str:
 Row = tuple[int, list[str]]
 
 
-def _rows(text: str, source: str) -> Iterator[Row]:
-    """(line number, fields) of every line that names something. More than two fields are yet to be joined."""
+def _rows(text: str, source: str, kept: int | None = None) -> Iterator[Row]:
+    """(line number, the first fields) of every line that names something. More than two are yet to be joined."""
     for number, line in enumerate(io.StringIO(text, newline=None), 1):
         fields = line.split() if line.isascii() else _BLANKS.split(line.strip(" \t\n"))
         if not fields or not fields[0] or fields[0].startswith("#"):
             continue
         if "\t" in line or '"' in line:
             fields = _explicit_fields(line, f"{source}:{number}")
-        yield number, fields
+        yield number, fields[:kept]
 
 
 def _explicit_fields(line: str, place: str) -> list[str]:
@@ -196,7 +220,9 @@ def _find(root: str, name: str) -> str | None:
     if _exists(root, name):
         return name
     slashed = name.replace("\\", "/")
-    for spelling in (slashed, unicodedata.normalize("NFC", slashed), unicodedata.normalize("NFD", slashed)):
+    # Caffe puts `root_folder` before whatever the line says, so that "/a.png" may lie below it.
+    forms = (unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))
+    for spelling in (slashed, slashed.lstrip("/"), *forms):
         if spelling != name and _exists(root, spelling):
             return spelling
     return None

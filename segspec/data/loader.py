@@ -33,8 +33,8 @@ class Batch:
     """Samples stacked.
 
     Attributes:
-        data: uint8 (batch, height, width, channels).
-        label: int32 (batch, height, width, 1), or None.
+        data: uint8 or float32 (batch, height, width, channels).
+        label: int32 (batch, height, width, 1); (batch,) where a label is a class number for the whole image; or None.
         names: the samples' names.
         count: how many are real; the rest of a last batch repeats samples to fill it.
     """
@@ -218,7 +218,9 @@ def _stack(samples: list[Sample], count: int) -> Batch:
         if sample.image.shape != first.image.shape:
             raise _sizes_differ(first, sample)
     labels = [sample.label for sample in samples if sample.label is not None]
-    label = np.stack(labels).astype(np.int32)[..., None] if labels else None
+    label = np.stack(labels).astype(np.int32) if labels else None
+    if label is not None and label.ndim == 3:
+        label = label[..., None]
     return Batch(np.stack([sample.image for sample in samples]), label, tuple(sample.name for sample in samples), count)
 
 

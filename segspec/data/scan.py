@@ -100,13 +100,14 @@ def scan(
 
 def _count(source: ImageSource, table: ClassTable, index: int, images: bool) -> list[int]:
     """Pixels of every class in one label, those of the ignored label, height and width."""
-    label = source.raw(index).label if images else source.label(index)
+    sample = source.raw(index) if images else None
+    label = sample.label if sample else source.label(index)
     if label is None:
         raise DataError("there are no labels to count", place=source.names[index], hint="use a list with labels")
-    counts = np.bincount(label.ravel(), minlength=256)
+    counts = np.bincount(label.ravel(), minlength=max(256, table.count))
     ignored = 0 if table.ignore_label is None else int(counts[table.ignore_label])
     found: list[int] = counts[: table.count].tolist()
-    return [*found, ignored, *label.shape]
+    return [*found, ignored, *(sample.image.shape[:2] if sample else label.shape or (1, 1))]
 
 
 def _all_of(problems: list[DataError], files: int) -> DataError:
@@ -130,7 +131,7 @@ class _Book:
     def open(cls, source: ImageSource, table: ClassTable, folder: Path | None) -> _Book:
         """The book for a list under a class table; empty where there is none or it cannot be read."""
         folder = folder or cache_folder()
-        if folder is None or not isinstance(source, FileSource):
+        if folder is None or type(source) is not FileSource:
             return cls(None, source, {})
         meaning = repr((os.path.abspath(source.listing.source), os.path.abspath(source.listing.folder), table))
         key = hashlib.sha256(meaning.encode()).hexdigest()[:24]

@@ -5,59 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from segspec.data import synthetic, transform
-from segspec.data.decode import read_image
-from segspec.data.labels import read_label
-from segspec.data.listing import Listing, listing_of, read_listing
+from segspec.data.arrays import open_arrays
+from segspec.data.databases import open_database
+from segspec.data.files import EdgeSource, FileSource, NumberSource
+from segspec.data.layouts import read_layout
+from segspec.data.listing import listing_of, read_listing, read_numbered_listing
+from segspec.data.mean import read_mean
+from segspec.data.sample import ImageSource, Sample
 from segspec.data.transform import Pair, Transform
-from segspec.errors import DataError, Diagnostic
-from segspec.layers.data import DataLayer, DenseImageData, SyntheticSquares, SyntheticStreet
+from segspec.errors import DataError
+from segspec.layers.data import DataLayer, ListedImages, SyntheticSquares, SyntheticStreet
+from segspec.layers.fcn import FcnLayout
+from segspec.layers.listed import ImageData, ImageLabelmapData, ImageSegData
+from segspec.layers.stored import Data, HDF5Data
 from segspec.spec.classes import ClassTable
 
-
-class Sample(NamedTuple):
-    """One image with its label.
-
-    Attributes:
-        image: uint8 (height, width, channels): blue, green, red, or grey.
-        label: uint8 (height, width), or None.
-        name: what to call it in a message: the image's path, or the drawing's number.
-    """
-
-    image: np.ndarray
-    label: np.ndarray | None
-    name: str
-
-
-class ImageSource(Protocol):
-    """Samples by number. Loading is a pure function of its arguments and safe from many threads."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The name of each sample."""
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether samples have labels."""
-
-    @property
-    def size(self) -> Pair:
-        """(height, width) of the first sample as delivered."""
-
-    def __len__(self) -> int: ...
-
-    def raw(self, index: int) -> Sample:
-        """A sample as stored, before any transform."""
-
-    def label(self, index: int) -> np.ndarray | None:
-        """The label of a sample alone, before any transform."""
-
-    def load(self, index: int, rng: np.random.Generator | None = None) -> Sample:
-        """A sample as the net sees it; `rng` drives the augmentation, None does without."""
+__all__ = ["FileSource", "ImageSource", "Sample", "open_images", "open_source", "settle"]
 
 
 def open_source(layer: DataLayer, table: ClassTable | None, folder: Path) -> ImageSource:
@@ -71,11 +38,16 @@ def open_source(layer: DataLayer, table: ClassTable | None, folder: Path) -> Ima
     Raises:
         DataError: the list cannot be used, or the drawing's classes are not the table's.
     """
-    steps = Transform.of(layer, table.ignore_label if table else None)
+    steps = _transform(layer, table, folder)
     match layer:
-        case DenseImageData():
-            root = str(folder / layer.root_folder) if layer.root_folder else ""
-            return FileSource(read_listing(folder / layer.source, root), steps, table, layer.channels)
+        case ListedImages():
+            return _open_list(layer, steps, table, folder)
+        case Data():
+            return open_database(layer, steps, table, folder)
+        case HDF5Data():
+            return open_arrays(layer, steps, table, folder)
+        case FcnLayout():
+            return FileSource(read_layout(layer, folder), steps, table, layer.channels)
         case SyntheticSquares():
             _need_classes(table, synthetic.SQUARES_TABLE, layer.type)
             return DrawnSource(layer, steps)
@@ -83,6 +55,46 @@ def open_source(layer: DataLayer, table: ClassTable | None, folder: Path) -> Ima
             _need_classes(table, synthetic.STREET_TABLE, layer.type)
             return DrawnSource(layer, steps)
     raise DataError(f"'{layer.type}' is no source of images")
+
+
+def _transform(layer: DataLayer, table: ClassTable | None, folder: Path) -> Transform:
+    ignored = table.ignore_label if table else None
+    if table is None and isinstance(layer, ImageSegData):
+        ignored = layer.ignore_label
+    mean = read_mean(folder / layer.mean_file, layer.channels) if layer.mean_file else None
+    return Transform.of(layer, ignored, mean)
+
+
+def _open_list(layer: ListedImages, steps: Transform, table: ClassTable | None, folder: Path) -> ImageSource:
+    path, root = folder / layer.source, str(folder / layer.root_folder) if layer.root_folder else ""
+    match layer:
+        case ImageData() | ImageSegData(label_type="IMAGE"):
+            listing, numbers = read_numbered_listing(path, root)
+            return NumberSource(listing, steps, table, layer.channels, numbers, fills=isinstance(layer, ImageSegData))
+        case ImageSegData(label_type="NONE"):
+            listing = read_listing(path, root, labels=False)
+            ignored = (layer.ignore_label if table is None or table.ignore_label is None else table.ignore_label,)
+            return NumberSource(listing, steps, table, layer.channels, ignored * len(listing), fills=True)
+        case ImageLabelmapData():
+            return EdgeSource(read_listing(path, root), steps, table, layer.channels)
+    return FileSource(read_listing(path, root), steps, table, layer.channels)
+
+
+def settle(layer: DataLayer, folder: Path) -> DataLayer:
+    """The declaration with what only its files tell: channels of the images, and what labels are.
+
+    Raises:
+        DataError: the files cannot be read.
+    """
+    match layer:
+        case Data() if layer.channels_ is None and not layer.force_gray:
+            source = open_database(layer, Transform(), None, folder)
+            return layer.model_copy(update={"channels_": source.raw(0).image.shape[2]})
+        case HDF5Data() if layer.channels_ is None or layer.label_kind is None:
+            arrays = open_arrays(layer, Transform(), None, folder)
+            kind = "pixels" if arrays.labels_are_maps else "image"
+            return layer.model_copy(update={"channels_": arrays.channels, "label_kind": kind})
+    return layer
 
 
 def open_images(images: list[str], layer: DataLayer) -> ImageSource:
@@ -101,83 +113,6 @@ def _need_classes(table: ClassTable | None, drawn: ClassTable, kind: str) -> Non
         raise DataError(
             f"{kind} draws label {drawn.ignore_label} where no class belongs, but the class table does not ignore it",
             hint=f"give the class table 'ignore: {{label: {drawn.ignore_label}}}'",
-        )
-
-
-@dataclass(frozen=True)
-class FileSource:
-    """Samples read from files that a list names."""
-
-    listing: Listing
-    transform: Transform
-    table: ClassTable | None
-    channels: int
-
-    @property
-    def names(self) -> Sequence[str]:
-        return self.listing.images
-
-    @property
-    def has_labels(self) -> bool:
-        return self.table is not None and self.listing.labels is not None
-
-    @property
-    def size(self) -> Pair:
-        return self.transform.crop or self.transform.resize or self._image_size(0)
-
-    def __len__(self) -> int:
-        return len(self.listing)
-
-    def raw(self, index: int) -> Sample:
-        """The decoded files. Raises DataError, with the list's line, where they cannot be used or differ in size."""
-        try:
-            image = read_image(self.listing.image(index), self.channels)
-            label = self._read_label(index)
-            if label is not None and label.shape != image.shape[:2]:
-                raise self._size_mismatch(index, image, label)
-        except DataError as error:
-            raise self._placed(error, index) from None
-        return Sample(image, label, self.names[index])
-
-    def label(self, index: int) -> np.ndarray | None:
-        """The decoded label alone. Raises DataError where it cannot be used."""
-        try:
-            return self._read_label(index)
-        except DataError as error:
-            raise self._placed(error, index) from None
-
-    def _read_label(self, index: int) -> np.ndarray | None:
-        path = self.listing.label(index)
-        return None if path is None or self.table is None else read_label(path, self.table)
-
-    def load(self, index: int, rng: np.random.Generator | None = None) -> Sample:
-        sample = self.raw(index)
-        try:
-            image, label = transform.apply(self.transform, sample.image, sample.label, rng)
-        except DataError as error:
-            raise self._placed(error, index) from None
-        return Sample(image, label, sample.name)
-
-    def _image_size(self, index: int) -> Pair:
-        height, width = self.raw(index).image.shape[:2]
-        return height, width
-
-    def _placed(self, error: DataError, index: int) -> DataError:
-        """The error with the list's line added, so that the entry is found at once."""
-        first = error.diagnostics[0]
-        place = first.place or self.listing.image(index)
-        named = f"{place} ({self.listing.place(index)})"
-        return DataError(Diagnostic(first.message, hint=first.hint, place=named))
-
-    def _size_mismatch(self, index: int, image: np.ndarray, label: np.ndarray) -> DataError:
-        height, width = image.shape[:2]
-        turned = label.shape == (width, height)
-        hint = "one of them is turned: save both without an EXIF orientation" if turned else "export the label again"
-        return DataError(
-            f"the label is {label.shape[0]} x {label.shape[1]} pixels (height x width), "
-            f"but its image {self.listing.image(index)} is {height} x {width}",
-            place=str(self.listing.label(index)),
-            hint=hint,
         )
 
 

@@ -1,7 +1,8 @@
 """Resizing and augmentation of one image with its label: a pure function of both and a random generator.
 
-The order is Caffe's, with the additions in their place: resize, mirror, scale and rotate, crop, contrast and
-brightness. Labels follow every geometric step by nearest neighbour, so no class number is ever invented.
+The order is Caffe's, with the additions in their place: resize, subtract the mean image, pad, mirror, scale and rotate,
+crop, contrast and brightness. Labels follow every geometric step by nearest neighbour, so no class number is ever
+invented.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import cv2
 import numpy as np
 
 from segspec.errors import DataError
-from segspec.layers.data import DataLayer, DenseImageData
+from segspec.layers.data import DataLayer, ListedImages
+from segspec.layers.listed import ImageSegData
 
 Pair = tuple[int, int]
 
@@ -32,6 +34,8 @@ class Transform:
         brightness: greatest random value added, in grey levels.
         fill: value of each channel beyond the image's border.
         ignore_label: label beyond the border; None mirrors image and label at the border instead.
+        pad: whether images smaller than the crop are continued below and to the right.
+        mean: float32 (height, width, channels) subtracted from images, or None.
     """
 
     resize: Pair | None = None
@@ -43,15 +47,14 @@ class Transform:
     brightness: float = 0.0
     fill: tuple[float, ...] = (0.0,)
     ignore_label: int | None = None
+    pad: bool = False
+    mean: np.ndarray | None = None
 
     @classmethod
-    def of(cls, layer: DataLayer, ignore_label: int | None) -> Transform:
-        """The transform that a data layer declares."""
-        resize = None
-        if isinstance(layer, DenseImageData) and layer.new_height and layer.new_width:
-            resize = (layer.new_height, layer.new_width)
+    def of(cls, layer: DataLayer, ignore_label: int | None, mean: np.ndarray | None = None) -> Transform:
+        """The transform that a data layer declares; `mean` is what its mean_file holds."""
         return cls(
-            resize=resize,
+            resize=layer.resized if isinstance(layer, ListedImages) else None,
             mirror=layer.mirror,
             scales=layer.scale_jitter,
             rotate=layer.rotate,
@@ -60,6 +63,8 @@ class Transform:
             brightness=layer.brightness,
             fill=layer.mean_value or (0.0,),
             ignore_label=ignore_label,
+            pad=isinstance(layer, ImageSegData),
+            mean=mean,
         )
 
     @property
@@ -94,15 +99,24 @@ def apply(
 
     Args:
         transform: what to do.
-        image: uint8 (height, width, channels).
-        label: uint8 (height, width) of the same size, or None.
+        image: uint8 or float32 (height, width, channels).
+        label: uint8 (height, width) of the same size, one number for the whole image, or None.
         rng: source of randomness; None does only what is not random, and crops the centre.
 
+    Returns:
+        Both; the image in float32 where a mean image was subtracted.
+
     Raises:
-        DataError: the image is smaller than the crop.
+        DataError: the image is smaller than the crop, or of another size than the mean image.
     """
+    if label is not None and label.ndim == 0:
+        return apply(transform, image, None, rng)[0], label
     if transform.resize is not None:
         image, label = _resize(image, label, transform.resize)
+    if transform.mean is not None:
+        image = _subtract(image, transform.mean)
+    if transform.pad and transform.crop is not None:
+        image, label = _pad(image, label, transform)
     if rng is None:
         return _crop(image, label, transform.crop, None)
     draws = _Draws(*rng.random(7))
@@ -121,6 +135,38 @@ def _resize(image: np.ndarray, label: np.ndarray | None, size: Pair) -> Planes:
     image = cv2.resize(image, target, interpolation=cv2.INTER_LINEAR).reshape(*size, image.shape[2])
     if label is not None:
         label = cv2.resize(label, target, interpolation=cv2.INTER_NEAREST)
+    return image, label
+
+
+def _subtract(image: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    if image.shape != mean.shape:
+        found, expected = (" x ".join(map(str, array.shape)) for array in (image, mean))
+        raise DataError(
+            f"the image is {found} (height x width x channels), but the mean image {expected}",
+            hint="make the mean image from images of this size, or use mean_value",
+        )
+    difference: np.ndarray = image.astype(np.float32) - mean
+    return difference
+
+
+def _pad(image: np.ndarray, label: np.ndarray | None, transform: Transform) -> Planes:
+    """Continues what is smaller than the crop below and to the right with `fill` and the ignored label."""
+    height, width, channels = image.shape
+    wanted = transform.crop or (height, width)
+    below, right = max(wanted[0] - height, 0), max(wanted[1] - width, 0)
+    if not below and not right:
+        return image, label
+    if label is not None and transform.ignore_label is None:
+        raise DataError(
+            f"the image is {height} x {width} pixels (height x width) and would be padded to "
+            f"{wanted[0]} x {wanted[1]}, but no label is ignored",
+            hint="give the loss an ignore_label or the class table 'ignore: {label: 255}', or make crop_size smaller",
+        )
+    borders = (0, below, 0, right, cv2.BORDER_CONSTANT)
+    fill = transform.fill if len(transform.fill) > 1 else transform.fill * 4
+    image = cv2.copyMakeBorder(image, *borders, value=fill).reshape(height + below, width + right, channels)
+    if label is not None:
+        label = cv2.copyMakeBorder(label, *borders, value=(transform.ignore_label or 0,))
     return image, label
 
 
@@ -171,11 +217,14 @@ def _crop(image: np.ndarray, label: np.ndarray | None, size: Pair | None, shares
 
 
 def _vary_values(image: np.ndarray, transform: Transform, draws: _Draws) -> np.ndarray:
-    """(value - mean) * gain + mean + offset, rounded and clipped to 0..255."""
+    """(value - mean) * gain + mean + offset; 8-bit values are rounded and clipped to 0..255."""
     if transform.contrast == 0 and transform.brightness == 0:
         return image
     gain = 1 + (2 * draws.contrast - 1) * transform.contrast
     offset = (2 * draws.brightness - 1) * transform.brightness
     mean = float(image.mean())
+    if image.dtype != np.uint8:
+        varied: np.ndarray = ((image - mean) * gain + mean + offset).astype(np.float32)
+        return varied
     table = np.rint((np.arange(256) - mean) * gain + mean + offset).clip(0, 255).astype(np.uint8)
     return np.take(table, image)

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import jax
 import numpy as np
 
+from segspec.data.mean import with_channel_means
 from segspec.errors import Diagnostic, RunError, UsageError
 from segspec.evaluate.model import Model, empty_trees
 from segspec.graph.nominal import nominal_graph
@@ -57,7 +58,7 @@ def load_run(path: Path, snapshot: str = "best", overrides: Sequence[str] = ()) 
         RunError: it is no run folder, or no snapshot can be used.
     """
     folder = open_run(path)
-    spec = load_net(folder.spec, overrides)
+    spec = with_channel_means(load_net(folder.spec, overrides))
     dtype = load_solver(folder.solver).dtype
     graph = nominal_graph(spec)
     params, state = init_shapes(graph)
@@ -102,7 +103,7 @@ def load_weighted(
     spec_path: Path, weights: Path, overrides: Sequence[str] = (), weights_map: str | None = None
 ) -> Loaded:
     """The net of a spec with the weights of a file, a run or a snapshot, taken as a map of them says."""
-    spec = load_net(spec_path, overrides)
+    spec = with_channel_means(load_net(spec_path, overrides))
     graph, params, state = empty_trees(spec)
     found = read_blobs(weights, graph, load_weights_map(weights_map))
     params, state, transfer = fit(graph, params, state, found)

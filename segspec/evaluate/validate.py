@@ -16,8 +16,9 @@ from segspec.data.loader import evaluation_batches
 from segspec.data.sources import ImageSource
 from segspec.evaluate.confusion import Matrix, count_on_device
 from segspec.evaluate.metrics import Metrics
-from segspec.graph.build import build, image_inputs
+from segspec.graph.build import build
 from segspec.graph.graph import Graph
+from segspec.graph.inputs import source_inputs
 from segspec.layers.data import DataLayer
 from segspec.net import Tree, apply
 from segspec.ops.resize import resize_bilinear
@@ -70,8 +71,8 @@ def make_validator(spec: NetSpec, source: ImageSource, dtype: str, batches: int 
 
     @lru_cache(KEPT_SHAPES)
     def run_for(count: int, height: int, width: int) -> Run:
-        graph = build(spec, "TEST", image_inputs(count, height, width, data.channels))
-        classes = table.count if table else graph.blobs[graph.prediction or ""].shape[-1]
+        graph = build(spec, "TEST", source_inputs(data, (height, width), count))
+        classes = table.count if table else max(2, graph.blobs[graph.prediction or ""].shape[-1])
         return _compile(graph, data, classes, table.ignore_label if table else None, dtype)
 
     def validate(params: Tree, state: Tree, stop: Stop) -> Validation | None:
@@ -103,8 +104,11 @@ def _compile(graph: Graph, data: DataLayer, classes: int, ignore_label: int | No
         inputs = {"data": data.normalize(images), "label": labels}
         outputs = apply(graph, params, state, inputs, key=jax.random.key(0), dtype=dtype, want=(score,))
         scores = outputs.blobs[score].astype(jnp.float32)
-        scores = resize_bilinear(scores, (labels.shape[1], labels.shape[2]), align_corners=False)
-        predicted = jnp.argmax(scores, axis=-1)
-        return outputs.loss, count_on_device(predicted, labels[..., 0], classes, ignore_label)
+        if labels.ndim > 1:
+            scores = resize_bilinear(scores, (labels.shape[1], labels.shape[2]), align_corners=False)
+        # A score of one channel, as of edges, is a logit: above 0 the second class is likelier.
+        predicted = scores > 0 if scores.shape[-1] == 1 else jnp.argmax(scores, axis=-1)
+        predicted = predicted.reshape(labels.shape)
+        return outputs.loss, count_on_device(predicted, labels, classes, ignore_label)
 
     return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 from segspec.errors import SpecError
 from segspec.graph.build import image_inputs
 from segspec.layers.base import Blob
+from segspec.layers.data import DataLayer
 from segspec.ops.order import stored_shape
 from segspec.spec.netspec import FedShape, NetSpec, is_label
 
@@ -28,12 +29,20 @@ def net_inputs(spec: NetSpec, size: tuple[int, int] | None, batch: int = 1, *, l
         hint = "add 'input: {height: 360, width: 480}' to the spec, or call check with --size 360x480"
         raise SpecError("the size of the images is not known", place=spec.source.name, hint=hint)
     inputs = image_inputs(batch, *size, image_channels(spec), labels=labels)
+    if labels and any(layer.labels == "image" for layer in spec.data.values()):
+        inputs["label"] = Blob((batch,), "int32")
     own = shapes.get("data", ())
     for name, shape in shapes.items():
         if (name != "data" or flat) and (labels or not is_label(name)):
             first = batch if shape[:1] == own[:1] or name in spec.fed else shape[0]
             inputs[name] = _blob(name, (first, *_resized(shape, own, size)), size)
     return inputs
+
+
+def source_inputs(layer: DataLayer, size: tuple[int, int], batch: int) -> dict[str, Blob]:
+    """What a source feeds: images of one (height, width), and labels of the kind it has."""
+    inputs = image_inputs(batch, *size, layer.channels)
+    return {**inputs, "label": Blob((batch,), "int32")} if layer.labels == "image" else inputs
 
 
 def image_channels(spec: NetSpec) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from segspec.errors import Diagnostic, SpecError
 from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph
 from segspec.layers.loss import InfogainLoss
+from segspec.spec.classes import LARGEST_LABEL, ClassTable
 from segspec.spec.netspec import NetSpec
 
 
@@ -26,6 +28,19 @@ def _unsettled_losses(spec: NetSpec) -> Iterator[Diagnostic]:
             yield Diagnostic(f"class_weights: {rule} counts the pixels of each class", layer.span, "declare 'classes'")
         if isinstance(layer.layer, InfogainLoss) and len(layer.bottoms) == 2 and not layer.layer.matrix:
             yield Diagnostic("the matrix of an InfogainLoss is not read from files", layer.span, "write it as 'matrix'")
+
+
+def numbered_classes(graph: Graph) -> ClassTable | None:
+    """The classes of a net without a class table: one a channel of its scores, known by number only.
+
+    A score of one channel, as of edges, tells two classes apart. What the loss ignores is ignored.
+    """
+    if graph.prediction is None:
+        return None
+    table = ClassTable.numbered(max(2, graph.blobs[graph.prediction].shape[-1]))
+    ignored = (getattr(layer.layer, "ignore_label", None) for layer in graph.layers if layer.layer.role == "loss")
+    outside = (label for label in ignored if isinstance(label, int) and table.count <= label <= LARGEST_LABEL)
+    return replace(table, ignore_label=next(outside, None))
 
 
 def find_other_class_count(graph: Graph, place: str) -> tuple[Diagnostic, ...]:

@@ -28,6 +28,8 @@ from segspec.layers.data import DenseImageData, Input, SyntheticSquares, Synthet
 from segspec.layers.dense import Embed, InnerProduct, Parameter
 from segspec.layers.distance_loss import ContrastiveLoss, EuclideanLoss, L1Loss, SmoothL1Loss
 from segspec.layers.dropout import Dropout
+from segspec.layers.fcn import FCN_LAYOUTS
+from segspec.layers.listed import ImageData, ImageLabelmapData, ImageSegData
 from segspec.layers.loss import (
     FocalLoss,
     HingeLoss,
@@ -43,10 +45,17 @@ from segspec.layers.patches import Im2col
 from segspec.layers.pooling import SPP, Pooling, PoolingMask
 from segspec.layers.region_loss import DiceLoss, JaccardLoss, LovaszSoftmaxLoss
 from segspec.layers.resampling import Interp
+from segspec.layers.stored import Data, HDF5Data
 from segspec.layers.unpooling import Unpooling, Upsample
 
 LAYERS: tuple[type[Layer], ...] = (
     DenseImageData,
+    ImageSegData,
+    ImageLabelmapData,
+    ImageData,
+    Data,
+    HDF5Data,
+    *FCN_LAYOUTS,
     SyntheticSquares,
     SyntheticStreet,
     Input,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
@@ -35,22 +35,39 @@ Scales = Annotated[
 ]
 """The least and the greatest factor of a random enlargement."""
 
+Side = Annotated[
+    Count | None,
+    BeforeValidator(lambda value: None if value == 0 and value is not False else value),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]}),
+]
+"""Pixels that an image is resized to; 0, as Caffe writes it, leaves the image as it is."""
+
+LabelKind = Literal["pixels", "image"]
+"""What a label is: a map with a class number for each pixel, or one class number for the whole image."""
+
 
 class DataLayer(Layer):
     """A source of images and labels.
 
     An image is resized, mirrored, warped and cropped as 8-bit values; the net then computes
     (image - mean_value) * scale. Labels follow every geometric change and none of the others.
+
+    A subclass names in `paths` the fields that hold paths.
     """
 
     bottoms: ClassVar[tuple[int, int | None]] = (0, 0)
     tops: ClassVar[tuple[int, int | None]] = (1, 2)
     role: ClassVar[Role] = "data"
     top_names: ClassVar[tuple[str, ...]] = ("label",)
+    paths: ClassVar[tuple[str, ...]] = ()
 
     batch_size: Count = Field(1, description="Images in one batch.")
     shuffle: bool = Field(False, description="Whether the order is drawn anew in every epoch.")
-    mirror: bool = Field(False, description="Whether images are mirrored left to right, each with probability 1/2.")
+    mirror: bool = Field(
+        False,
+        description="Whether images are mirrored left to right, each with probability 1/2.",
+        json_schema_extra=_TRANSFORM,
+    )
     crop_size: Size | None = Field(
         None,
         description="Height and width in pixels cut out of each image: at random in training, else from the centre.",
@@ -72,7 +89,13 @@ class DataLayer(Layer):
         json_schema_extra=_TRANSFORM,
     )
     scale: Real = Field(
-        1.0, description="Multiplies images after mean_value is subtracted.", json_schema_extra=_TRANSFORM
+        1.0, description="Multiplies images after the mean is subtracted.", json_schema_extra=_TRANSFORM
+    )
+    mean_file: str = Field(
+        "",
+        description="A mean image (.binaryproto) that is subtracted pixel by pixel, before mirroring and cropping; "
+        "`test` subtracts its mean of each channel.",
+        json_schema_extra=_TRANSFORM,
     )
 
     @property
@@ -85,6 +108,11 @@ class DataLayer(Layer):
         """Height and width of the delivered images, where the declaration alone settles them."""
         cropped: tuple[int, int] | None = self.crop_size
         return cropped
+
+    @property
+    def labels(self) -> LabelKind:
+        """What the labels are."""
+        return "pixels"
 
     def normalize(self, images: jax.Array) -> jax.Array:
         """What the net sees of raw images: (images - mean_value) * scale.
@@ -105,16 +133,52 @@ class DataLayer(Layer):
         if self.size is None:
             raise ShapeError("the size of the images is not declared: give new_height and new_width, or crop_size")
         image = Blob((self.batch_size, *self.size, self.channels))
-        return (image, Blob((self.batch_size, *self.size, 1), "int32"))[:tops]
+        label = (self.batch_size,) if self.labels == "image" else (self.batch_size, *self.size, 1)
+        return (image, Blob(label, "int32"))[:tops]
 
     @model_validator(mode="after")
-    def _one_mean_a_channel(self) -> Self:
+    def _one_mean(self) -> Self:
+        if self.mean_file and self.mean_value:
+            raise ValueError("mean_file and mean_value exclude each other: keep one")
         if len(self.mean_value) not in (0, 1, self.channels):
             raise ValueError(f"mean_value has {len(self.mean_value)} numbers for {self.channels} channel(s)")
         return self
 
 
-class DenseImageData(DataLayer):
+class ListedImages(DataLayer):
+    """Images that a list file names, each with what the line says besides."""
+
+    paths: ClassVar[tuple[str, ...]] = ("source", "root_folder", "mean_file")
+
+    source: str = Field(min_length=1, description="The list file: one line for each picture.")
+    root_folder: str = Field("", description="Folder that paths in the list are relative to.")
+    color: bool = Field(True, description="Whether images have three channels (true) or are read as grey (false).")
+    new_height: Side = Field(
+        None, description="Height in pixels that images and labels are resized to, with new_width."
+    )
+    new_width: Side = Field(None, description="Width in pixels that images and labels are resized to, with new_height.")
+
+    @property
+    def channels(self) -> int:
+        return 3 if self.color else 1
+
+    @property
+    def resized(self) -> tuple[int, int] | None:
+        """Height and width that images are resized to, if they are."""
+        return None if self.new_height is None or self.new_width is None else (self.new_height, self.new_width)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        return super().size or self.resized
+
+    @model_validator(mode="after")
+    def _both_sizes(self) -> Self:
+        if (self.new_height is None) != (self.new_width is None):
+            raise ValueError("new_height and new_width go together: give both or neither")
+        return self
+
+
+class DenseImageData(ListedImages):
     """Images with a label image each, from a list file of lines `image label`.
 
     Paths are relative to `root_folder`, else to the folder of the list. Images are blue, green, red; a label image
@@ -124,31 +188,6 @@ class DenseImageData(DataLayer):
     type: ClassVar[str] = "DenseImageData"
     message: ClassVar[str] = "dense_image_data_param"
     example: ClassVar[str] = "{source: data/train.txt, batch_size: 4, shuffle: true, mirror: true}"
-
-    source: str = Field(min_length=1, description="The list file: one line `image label` for each picture.")
-    root_folder: str = Field("", description="Folder that paths in the list are relative to.")
-    color: bool = Field(True, description="Whether images have three channels (true) or are read as grey (false).")
-    new_height: Count | None = Field(
-        None, description="Height in pixels that images and labels are resized to, with new_width."
-    )
-    new_width: Count | None = Field(
-        None, description="Width in pixels that images and labels are resized to, with new_height."
-    )
-
-    @property
-    def channels(self) -> int:
-        return 3 if self.color else 1
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        resized = None if self.new_height is None or self.new_width is None else (self.new_height, self.new_width)
-        return super().size or resized
-
-    @model_validator(mode="after")
-    def _both_sizes(self) -> Self:
-        if (self.new_height is None) != (self.new_width is None):
-            raise ValueError("new_height and new_width go together: give both or neither")
-        return self
 
 
 class _Synthetic(DataLayer):
@@ -168,6 +207,7 @@ class SyntheticSquares(_Synthetic):
     """Drawn images of coloured squares on a noisy background; label 0 is the background, 1 a square."""
 
     type: ClassVar[str] = "SyntheticSquares"
+    in_caffe: ClassVar[bool] = False
     example: ClassVar[str] = "{count: 200, height: 64, width: 64, squares: 2, batch_size: 8}"
 
     squares: Count = Field(1, description="Greatest number of squares in one image; at least one is drawn.")
@@ -181,6 +221,7 @@ class SyntheticStreet(_Synthetic):
     """Drawn street scenes with the 11 classes of CamVid in their order; label 11 is void."""
 
     type: ClassVar[str] = "SyntheticStreet"
+    in_caffe: ClassVar[bool] = False
     example: ClassVar[str] = "{count: 300, height: 120, width: 160, batch_size: 4}"
 
     height: Count = Field(120, description="Height of the drawn images, in pixels.")

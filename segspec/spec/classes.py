@@ -15,6 +15,7 @@ from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, descr
 from segspec.syntax.yaml import parse_yaml
 
 MAX_CLASSES = 255
+LARGEST_LABEL = 255
 Color = tuple[int, int, int]
 
 
@@ -32,7 +33,7 @@ _Color = Annotated[tuple[int, int, int], BeforeValidator(_color)]
 class _Ignore(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    label: int = Field(ge=0, le=255, description="Label value of pixels that count nowhere.")
+    label: int = Field(ge=0, le=LARGEST_LABEL, description="Label value of pixels that count nowhere.")
     name: str = Field("void", description="What to call them.")
     color: _Color = Field((0, 0, 0), description="Their colour, red, green, blue.")
 

@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from segspec.data.sources import ImageSource, open_source
+from segspec.data.sources import ImageSource, open_source, settle
 from segspec.errors import SpecError
-from segspec.graph.build import build, image_inputs
+from segspec.graph.build import build
 from segspec.graph.graph import Graph
-from segspec.graph.trainable import find_other_class_count, find_unsettled
+from segspec.graph.inputs import source_inputs
+from segspec.graph.trainable import find_other_class_count, find_unsettled, numbered_classes
 from segspec.layers.base import Blob
-from segspec.layers.data import DataLayer, DenseImageData
+from segspec.layers.data import DataLayer
 from segspec.net import Tree
+from segspec.spec.classes import MAX_CLASSES, ClassTable
 from segspec.spec.netspec import InputSize, NetSpec
 from segspec.spec.solver import Solver
 from segspec.train.feed import require_labels
@@ -103,13 +105,29 @@ def make_plan(spec: NetSpec, solver: Solver, folder: Path) -> Plan:
         raise SpecError("the spec names no training images", place=place, hint=hint)
     if unsettled := find_unsettled(spec):
         raise SpecError(unsettled)
-    sources = {phase: open_source(layer, spec.classes, folder) for phase, layer in spec.data.items()}
+    spec = replace(spec, data={phase: settle(layer, folder) for phase, layer in spec.data.items()})
+    spec, table = _with_classes(spec, folder)
+    sources = {phase: open_source(layer, table, folder) for phase, layer in spec.data.items()}
     for phase, source in sources.items():
         require_labels(source, {"train": "training"}.get(phase, phase))
     size = sources["train"].size
     plan = Plan(_with_input(spec, size), solver, training_graph(spec, size), sources["train"], sources.get("test"))
     _build_tests(plan)
     return plan
+
+
+def _with_classes(spec: NetSpec, folder: Path) -> tuple[NetSpec, ClassTable | None]:
+    """The net and the classes of its labels: those it declares, else one a channel of its scores.
+
+    A class table that a spec can hold becomes the net's own.
+    """
+    if spec.classes is not None:
+        return spec, spec.classes
+    graph = training_graph(spec, open_source(spec.data["train"], None, folder).size)
+    table = numbered_classes(graph)
+    channels = graph.blobs[graph.prediction].shape[-1] if graph.prediction else 0
+    declared = table is not None and channels == table.count <= MAX_CLASSES
+    return (replace(spec, classes=table) if declared else spec), table
 
 
 def _build_tests(plan: Plan) -> None:
@@ -120,13 +138,13 @@ def _build_tests(plan: Plan) -> None:
     whole, rest = divmod(len(plan.test), layer.batch_size)
     reached = not 0 < plan.solver.test_iter <= whole
     for count in [*[layer.batch_size] * bool(whole), *[rest] * bool(rest and reached)]:
-        build(plan.spec, "TEST", image_inputs(count, *plan.test.size, layer.channels))
+        build(plan.spec, "TEST", source_inputs(layer, plan.test.size, count))
 
 
 def training_graph(spec: NetSpec, size: tuple[int, int]) -> Graph:
     """The net in phase TRAIN for batches of training images of one (height, width)."""
     layer = spec.data["train"]
-    graph = build(spec, "TRAIN", image_inputs(layer.batch_size, *size, layer.channels))
+    graph = build(spec, "TRAIN", source_inputs(layer, size, layer.batch_size))
     if other := find_other_class_count(graph, spec.source.name):
         raise SpecError(other)
     return graph
@@ -151,15 +169,11 @@ def with_class_weights(spec: NetSpec, weights: Callable[[str], tuple[float, ...]
 
 
 def with_absolute_sources(spec: NetSpec) -> NetSpec:
-    """The net with full paths of its list files, so that its run can be resumed from any folder."""
+    """The net with full paths of its data, so that its run can be resumed from any folder."""
     data = {phase: _absolute(layer) for phase, layer in spec.data.items()}
     return replace(spec, data=data)
 
 
 def _absolute(layer: DataLayer) -> DataLayer:
-    if not isinstance(layer, DenseImageData):
-        return layer
-    update = {"source": str(Path(layer.source).absolute())}
-    if layer.root_folder:
-        update["root_folder"] = str(Path(layer.root_folder).absolute())
-    return layer.model_copy(update=update)
+    written = {name: getattr(layer, name) for name in layer.paths}
+    return layer.model_copy(update={name: str(Path(path).absolute()) for name, path in written.items() if path})

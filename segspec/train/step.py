@@ -30,7 +30,7 @@ class MicroBatches(NamedTuple):
 
     Attributes:
         data: (iter_size, batch, height, width, channels), raw values 0..255.
-        label: (iter_size, batch, height, width, 1), int32.
+        label: (iter_size, batch, height, width, 1), or (iter_size, batch) for class numbers of whole images; int32.
     """
 
     data: jax.Array

@@ -1,18 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import pytest
 
 from segspec.data.loader import training_batches
 from segspec.errors import DataError, SegspecError, Source, SpecError
 from segspec.layers.data import DenseImageData
+from segspec.layers.stored import Data
+from segspec.net import init
+from segspec.spec.classes import ClassTable
 from segspec.spec.net import load_net, read_net
 from segspec.spec.netspec import InputSize
 from segspec.spec.solver import Solver
 from segspec.train.feed import feed
+from segspec.train.optimizer import make_optimizer
 from segspec.train.session import Plan, make_plan, with_absolute_sources, with_class_weights
+from segspec.train.step import make_step, start
 
 SOLVER = Solver(base_lr=0.1, max_iter=1)
 SCORE = "  - Convolution: {name: score, num_output: $classes, kernel_size: 1}\n"
@@ -159,3 +166,57 @@ def test_what_only_the_first_step_would_miss_is_refused_at_once(classes: str, lo
     with pytest.raises(SpecError, match=message) as caught:
         make_plan(spec, Solver(base_lr=0.1, max_iter=1), Path())
     assert "net.yaml:" in str(caught.value)
+
+
+PROTOTXT = """
+layer {{ name: "data" type: "{kind}" top: "data" top: "label"
+  image_data_param {{ source: "{list}" batch_size: 2 label_type: PIXEL }} }}
+layer {{ name: "c" type: "{layer}" bottom: "data" top: "c" {param} }}
+layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "c" bottom: "label" top: "loss"
+  loss_param {{ ignore_label: 255 }} }}
+layer {{ name: "accuracy" type: "Accuracy" bottom: "c" bottom: "label" top: "accuracy" include {{ phase: TEST }} }}
+"""
+
+
+def write_prototxt(project: Any, **words: str) -> Path:
+    path: Path = project.folder / "net.prototxt"
+    path.write_text(PROTOTXT.format(**words))
+    return path
+
+
+def test_a_prototxt_has_a_class_for_each_channel_of_its_scores(project: Any) -> None:
+    param = "convolution_param { num_output: 2 kernel_size: 1 }"
+    words = {"kind": "ImageSegData", "layer": "Convolution", "list": str(project.folder / "train.txt")}
+    made = plan(write_prototxt(project, param=param, **words))
+    assert made.spec.classes == replace(ClassTable.numbered(2), ignore_label=255)
+    batch = next(training_batches(made.train, 2, workers=0))
+    assert batch.label is not None and batch.label.shape == (2, 24, 24, 1)
+
+
+def test_a_net_that_classifies_trains_on_a_number_an_image(project: Any) -> None:
+    lines = (project.folder / "train.txt").read_text().split("\n")
+    numbered = project.folder / "numbers.txt"
+    numbered.write_text("".join(f"{line.split()[0]} {index % 2}\n" for index, line in enumerate(lines) if line))
+    param = "inner_product_param { num_output: 2 }"
+    words = {"kind": "ImageData", "layer": "InnerProduct", "list": str(numbered)}
+    made = plan(write_prototxt(project, param=param, **words))
+    assert made.graph.inputs["label"].shape == (2,)
+    step = make_step(made.graph, made.data, make_optimizer(SOLVER, {}), seed=0, dtype="float32")
+    params, state = init(made.graph, 0)
+    fed = next(feed(training_batches(made.train, 2, workers=0), 1))
+    begun = start(made.graph, params, state, make_optimizer(SOLVER, {}))
+    _, metrics = step(begun, fed.batches, jnp.int32(0))
+    assert bool(metrics["finite"]) and float(metrics["loss"]) > 0
+
+
+def test_all_paths_of_a_source_become_full() -> None:
+    spec = read_net(
+        Source(
+            "net.yaml",
+            "segspec: 1\ndata:\n  train: {type: Data, source: a, label_source: b, mean_file: c}\nlayers:\n  - ReLU\n",
+        ),
+        Path(),
+    )
+    layer = with_absolute_sources(spec).data["train"]
+    assert isinstance(layer, Data)
+    assert [layer.source, layer.label_source, layer.mean_file] == [str(Path(name).absolute()) for name in "abc"]

@@ -17,7 +17,15 @@ from segspec.spec.caffe.layer import Dialect, Findings, Subject, input_shapes, r
 from segspec.spec.caffe.override import override_caffe
 from segspec.spec.caffe.phase import NetState, check_rules, missing_stages
 from segspec.spec.caffe.rewrite import rewrite, type_name
-from segspec.spec.caffe.sources import Fed, Part, fed_blobs, is_source, label_names
+from segspec.spec.caffe.sources import (
+    Fed,
+    Part,
+    fed_blobs,
+    feeds_labels_alone,
+    is_source,
+    label_names,
+    pair_sources,
+)
 from segspec.spec.caffe.upgrade import upgrade
 from segspec.spec.layer_spec import BlobRule, LayerSpec
 from segspec.spec.netspec import InputSize, NetSpec, Phase, Unread
@@ -26,7 +34,12 @@ from segspec.syntax.prototxt import parse_prototxt
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence
 
 NET_FIELDS = ("name", "layer", "layers", "input", "input_dim", "input_shape")
-NET_SILENT = ("state", "force_backward", "debug_info")
+NET_SILENT = (
+    *("state", "force_backward", "debug_info", "eltwise_mem_sharing", "global_grad_scale", "reduce_buckets"),
+    *("default_forward_type", "default_backward_type", "default_forward_math", "default_backward_math"),
+    *("default_conv_algos_override", "default_cudnn_math_override", "global_grad_scale_adaptive"),
+)
+"""Fields of a net that choose how Caffe and NVIDIA's fork compute, or that are read elsewhere."""
 
 SINKS = frozenset(("MatWrite", "HDF5Output"))
 """Types that write what they read to files, which commands do here."""
@@ -119,6 +132,7 @@ class _Reading:
         self.problems = findings.problems
         self.layers: list[LayerSpec] = []
         self.data: dict[str, DataLayer] = {}
+        self.label_data: dict[str, DataLayer] = {}  # sources of labels alone
         self.blobs = Blobs(findings.problems)
         self.names: Counter[str] = Counter()
         self.labels: frozenset[str] = frozenset()
@@ -137,7 +151,7 @@ class _Reading:
             source,
             None,
             self._size(),
-            self.data,
+            {phase: pair_sources(layer, self.label_data.get(phase)) for phase, layer in self.data.items()},
             tuple(self.layers),
             None,
             self.blobs.declared,
@@ -241,9 +255,10 @@ class _Reading:
     def _data(self, layer_type: type[DataLayer], key: Scalar, layer: Mapping, phases: tuple[str, ...]) -> None:
         subject = Subject(text(layer, "name"), layer_type.type)
         read = read_parameters(layer_type, layer, self.dialect, subject, _place(key, layer), self.findings)
+        found = self.label_data if feeds_labels_alone(layer, self.labels) else self.data
         for phase in phases:
             if isinstance(read, DataLayer):
-                self.data.setdefault(_PROTOTXT_PHASES[phase], read)
+                found.setdefault(_PROTOTXT_PHASES[phase], read)
 
     def _compute(self, layer_type: type[Layer], key: Scalar, layer: Mapping) -> None:
         span = _place(key, layer)
@@ -268,10 +283,9 @@ class _Reading:
         number = self.names[base]
         if not written:
             return f"{base}{number}"
-        if number > 1:
+        if number > 1 and layer_type.params is not Layer.params:
             self.findings.warn(f"a second layer is called '{base}'; here it is '{base}#{number}'", span)
-            return f"{base}#{number}"
-        return base
+        return f"{base}#{number}" if number > 1 else base
 
     def _find(self, bottom: Scalar, subject: Subject) -> str:
         """The newest version of a blob."""

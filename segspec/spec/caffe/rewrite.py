@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from segspec.spec.caffe.fields import messages, text
+from segspec.spec.caffe.fcn import as_fcn_source
+from segspec.spec.caffe.fields import messages, text, texts
 from segspec.spec.caffe.pspnet import as_batch_norm, is_pspnet_norm
 from segspec.spec.caffe.sources import python_parameters
 from segspec.spec.caffe.types import as_node
@@ -24,6 +25,11 @@ def rewrite(layer: Mapping) -> Mapping:
     kind = layer.get("type")
     if isinstance(kind, Scalar) and _python_name(layer) == "spatial_dropout.SpatialDropoutLayer":
         return _spatial_dropout(layer, kind)
+    source = as_fcn_source(layer)
+    if source is not None:
+        return source
+    if text(layer, "type") == "HDF5Data":
+        return _named_datasets(layer)
     program = _python_name(layer).rpartition(".")[2]
     same = PYTHON_LAYERS.get(program) if program else SAME_TYPES.get(text(layer, "type"))
     if same is None or not isinstance(kind, Scalar):
@@ -47,6 +53,15 @@ def _retyped(layer: Mapping, kind: Scalar, same: str, fields: tuple[tuple[Scalar
     """The layer with another type, and with these fields for its program's."""
     rest = layer.without("type", "python_param")
     return Mapping((*rest, (Scalar("type", kind.span), replace(kind, value=same)), *fields), layer.span)
+
+
+def _named_datasets(layer: Mapping) -> Mapping:
+    """An HDF5Data with the names of its datasets, which are those of its tops."""
+    tops = [top.text for top in texts(layer, "top")]
+    label = "label" if "label" in tops else (tops[1:2] or ["label"])[0]
+    image = next((top for top in tops if top != label), "data")
+    names = as_node({"data_name": image, "label_name": label}, layer.span)
+    return Mapping((*layer, (Scalar("hdf5_data_param", layer.span), names)), layer.span)
 
 
 def _spatial_dropout(layer: Mapping, kind: Scalar) -> Mapping:

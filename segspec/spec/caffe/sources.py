@@ -12,6 +12,7 @@ from typing import Literal
 
 from segspec.layers import by_type
 from segspec.layers.data import DataLayer
+from segspec.layers.stored import Data
 from segspec.spec.caffe.fields import anywhere, messages, number_anywhere, text, texts
 from segspec.spec.caffe.types import is_true
 from segspec.spec.netspec import FedShape
@@ -84,6 +85,19 @@ def fed_blobs(layer: Mapping, labels: frozenset[str]) -> tuple[Fed, ...]:
     return tuple(Fed(top, part, shape) for top, part, shape in zip(tops, parts, shapes, strict=True))
 
 
+def feeds_labels_alone(layer: Mapping, labels: frozenset[str]) -> bool:
+    """Whether all that a source delivers are labels; another source then has the images."""
+    parts = {blob.part for blob in fed_blobs(layer, labels)}
+    return parts == {"label"}
+
+
+def pair_sources(images: DataLayer, labels: DataLayer | None) -> DataLayer:
+    """The source of images with the labels of another: FCN and DIGITS keep them in two databases."""
+    if isinstance(images, Data) and isinstance(labels, Data):
+        return images.model_copy(update={"label_source": labels.source})
+    return images
+
+
 def _shapes(layer: Mapping, tops: list[Scalar], parts: list[Part]) -> Iterator[FedShape]:
     kind = text(layer, "type")
     if kind == "DummyData":
@@ -92,7 +106,7 @@ def _shapes(layer: Mapping, tops: list[Scalar], parts: list[Part]) -> Iterator[F
     batch, size = _batch(layer), _size(layer)
     for index, (top, part) in enumerate(zip(tops, parts, strict=True)):
         if part == "label":
-            single = (kind in _ONE_NUMBER and index > 0) or _label_type(layer) == "IMAGE"
+            single = kind in _ONE_NUMBER and index > 0
             yield (batch,) if single else (batch, 1, *_divided(size, layer))
         elif kind == "Python" and top.text not in _COLOURED:
             yield (batch, 1, *size)
@@ -102,11 +116,6 @@ def _shapes(layer: Mapping, tops: list[Scalar], parts: list[Part]) -> Iterator[F
             yield (batch,)
         else:
             yield (batch, _channels(layer), *size)
-
-
-def _label_type(layer: Mapping) -> str:
-    value = anywhere(layer, "label_type")
-    return {"0": "NONE", "1": "IMAGE", "2": "PIXEL"}.get(value.text, value.text) if isinstance(value, Scalar) else ""
 
 
 def _batch(layer: Mapping) -> int:

@@ -17,14 +17,28 @@ RENAMED = {
     "dense_image_data_param.crop_size": "transform_param.crop_size",
     "dense_image_data_param.mean_value": "transform_param.mean_value",
     "dense_image_data_param.scale": "transform_param.scale",
-    "transform_param.mirror": "dense_image_data_param.mirror",
+    "dense_image_data_param.mirror": "transform_param.mirror",
+    "dense_image_data_param.crop_height": "transform_param.crop_h",
+    "dense_image_data_param.crop_width": "transform_param.crop_w",
+    "image_data_param.is_color": "image_data_param.color",
+    **{
+        f"{message}.{field}": f"transform_param.{field}"
+        for message in ("data_param", "image_data_param")
+        for field in ("scale", "mean_file", "crop_size", "mirror")
+    },
     "convolution_param.hole": "convolution_param.dilation",
     "softmaxloss_param.ignore_label": "loss_param.ignore_label",
 }
 """One field under two names."""
 
-SILENT = ("engine", "force_nd_im2col", "cudnn_math_override", "stable_prod_grad")
-"""Fields of any message that choose how Caffe computes, never what."""
+MEANS = frozenset(
+    (
+        *("engine", "force_nd_im2col", "cudnn_math_override", "stable_prod_grad", "cudnn_convolution_algo_seeker"),
+        *("forward_type", "backward_type", "forward_math", "backward_math", "conv_algos_override"),
+        *("cache", "prefetch", "threads", "parser_threads", "auto_mode", "use_gpu_transform", "random_seed"),
+    )
+)
+"""Fields of any message that choose how Caffe and NVIDIA's fork compute and read, never what."""
 
 _PAIRED = {"kernel_size": "kernel", "stride": "stride", "pad": "pad", "dilation": "hole", "unpool_size": "unpool"}
 
@@ -41,7 +55,7 @@ def gather(layer: Mapping, common: frozenset[str]) -> Fields:
                 found.setdefault(RENAMED.get(name, name), []).append((field, inner))
         else:
             found.setdefault(key.text, []).append((key, value))
-    return {name: values for name, values in found.items() if name.partition(".")[2] not in SILENT}
+    return found
 
 
 def respell(fields: Fields, subject: str, problems: Problems) -> Fields:
@@ -49,7 +63,8 @@ def respell(fields: Fields, subject: str, problems: Problems) -> Fields:
     for message in ("convolution_param", "pooling_param", "unpooling_param"):
         for field, short in _PAIRED.items():
             fields = _pair(fields, f"{message}.{field}", f"{message}.{short}", subject, problems)
-    return _round_mode(_normalization(_class_weights(fields)))
+    fields = _pair(fields, "transform_param.crop_size", "transform_param.crop", subject, problems)
+    return _round_mode(_normalization(_class_weights(_no_crop(fields))))
 
 
 def _pair(fields: Fields, name: str, short: str, subject: str, problems: Problems) -> Fields:
@@ -68,6 +83,14 @@ def _pair(fields: Fields, name: str, short: str, subject: str, problems: Problem
     zero = Scalar(0, value.span)
     pair = (height[-1][1] if height else zero, width[-1][1] if width else zero)
     return {**rest, name: [(key, Sequence(pair, value.span))]}
+
+
+def _no_crop(fields: Fields) -> Fields:
+    """A `crop_size` of 0, Caffe's default, is none."""
+    name = "transform_param.crop_size"
+    value = _last(fields, name)
+    zero = isinstance(value, Scalar) and value.value == 0
+    return {key: values for key, values in fields.items() if key != name} if zero else fields
 
 
 def _class_weights(fields: Fields) -> Fields:

@@ -31,6 +31,8 @@ ENUMS: dict[str, dict[int, str]] = {
     "norm_region": {0: "ACROSS_CHANNELS", 1: "WITHIN_CHANNEL"},
     "normalization": {0: "FULL", 1: "VALID", 2: "BATCH_SIZE", 3: "NONE"},
     "variance_norm": {0: "FAN_IN", 1: "FAN_OUT", 2: "AVERAGE"},
+    "label_type": {0: "NONE", 1: "IMAGE", 2: "PIXEL"},
+    "backend": {0: "LEVELDB", 1: "LMDB"},
     "norm": {1: "L1", 2: "L2"},
     "eltwise_param.operation": {0: "PROD", 1: "SUM", 2: "MAX"},
     "reduction_param.operation": {1: "SUM", 2: "ASUM", 3: "SUMSQ", 4: "MEAN"},

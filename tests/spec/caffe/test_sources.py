@@ -25,53 +25,73 @@ def source(kind: str, more: str = "", tops: str = 'top: "x" top: "y"') -> str:
     return f'layer {{ name: "in" type: "{kind}" {tops} {more} }}'
 
 
+TWO = 'top: "x" top: "y"'
 NAMED = 'top: "x" top: "label"'
-RESIZED = "image_data_param { new_height: 5 new_width: 7 }"
-CROP = "transform_param { crop_size: 32 }"
+CROP = 'data_param { source: "s" } transform_param { crop_size: 32 }'
+
+
+UNKNOWN = (None, None)
+LIST = 'source: "s"'
 
 
 @pytest.mark.parametrize(
-    ("text", "fed"),
+    ("kind", "more", "tops", "fed"),
     [
-        (source("Data", "data_param { batch_size: 4 }"), {"data": (4, 3, None, None), "label": (4,)}),
-        (source("Data", CROP), {"data": (1, 3, 32, 32), "label": (1,)}),
+        ("Data", f"data_param {{ {LIST} batch_size: 4 }}", TWO, {"data": (4, 3, *UNKNOWN), "label": (4,)}),
+        ("Data", CROP, TWO, {"data": (1, 3, 32, 32), "label": (1,)}),
         (
-            source("ImageData", "image_data_param { batch_size: 2 new_height: 5 new_width: 7 is_color: false }"),
+            "ImageData",
+            f"image_data_param {{ {LIST} batch_size: 2 new_height: 5 new_width: 7 is_color: false }}",
+            TWO,
             {"data": (2, 1, 5, 7), "label": (2,)},
         ),
         (
-            source("ImageData", f"image_data_param {{ new_height: 5 new_width: 7 }} {CROP}"),
+            "ImageData",
+            f"image_data_param {{ {LIST} new_height: 50 new_width: 70 }} transform_param {{ crop_size: 32 }}",
+            TWO,
             {"data": (1, 3, 32, 32), "label": (1,)},
         ),
         (
-            source("ImageSegData", "image_data_param { label_type: PIXEL }", 'top: "x" top: "y" top: "dim"'),
-            {"data": (1, 3, None, None), "label": (1, 1, None, None), "dim": (1, 1, 1, 2)},
+            "ImageSegData",
+            f"image_data_param {{ {LIST} label_type: PIXEL }}",
+            f'{TWO} top: "dim"',
+            {"data": (1, 3, *UNKNOWN), "label": (1, 1, *UNKNOWN), "dim": (1, 1, 1, 2)},
         ),
-        (source("ImageSegData", "image_data_param { label_type: IMAGE }"), {"data": (1, 3, None, None), "label": (1,)}),
-        (source("ImageLabelmapData"), {"data": (1, 3, None, None), "label": (1, 1, None, None)}),
-        (source("SomebodysPictureData"), {"data": (1, 3, None, None), "label": (1, 1, None, None)}),
         (
-            source("MemoryData", "memory_data_param { batch_size: 2 channels: 1 height: 28 width: 30 }"),
+            "ImageSegData",
+            f"image_data_param {{ {LIST} label_type: IMAGE }}",
+            TWO,
+            {"data": (1, 3, *UNKNOWN), "label": (1, 1, *UNKNOWN)},
+        ),
+        (
+            "ImageLabelmapData",
+            f"image_data_param {{ {LIST} }}",
+            TWO,
+            {"data": (1, 3, *UNKNOWN), "label": (1, 1, *UNKNOWN)},
+        ),
+        ("SomebodysPictureData", "", TWO, {"data": (1, 3, *UNKNOWN), "label": (1, 1, *UNKNOWN)}),
+        (
+            "MemoryData",
+            "memory_data_param { batch_size: 2 channels: 1 height: 28 width: 30 }",
+            TWO,
             {"data": (2, 1, 28, 30), "label": (2,)},
         ),
         (
-            source(
-                "DummyData", "dummy_data_param { shape { dim: 2 dim: 5 } shape { dim: 2 } }", 'top: "x" top: "label"'
-            ),
+            "DummyData",
+            "dummy_data_param { shape { dim: 2 dim: 5 } shape { dim: 2 } }",
+            NAMED,
             {"data": (2, 5), "label": (2,)},
         ),
         (
-            source(
-                "DummyData",
-                "dummy_data_param { num: 2 channels: 3 channels: 1 height: 4 width: 6 }",
-                'top: "x" top: "label"',
-            ),
+            "DummyData",
+            "dummy_data_param { num: 2 channels: 3 channels: 1 height: 4 width: 6 }",
+            NAMED,
             {"data": (2, 3, 4, 6), "label": (2, 1, 4, 6)},
         ),
     ],
 )
-def test_blobs_of_a_source(text: str, fed: dict[str, object]) -> None:
-    assert read(text, relu("x")).fed == fed
+def test_blobs_of_a_source(kind: str, more: str, tops: str, fed: dict[str, object]) -> None:
+    assert read(source(kind, more, tops), relu("x")).fed == fed
 
 
 def python(tops: str, param: str) -> str:
@@ -83,7 +103,7 @@ def test_a_python_layer_feeds_pictures_and_label_maps() -> None:
         python('top: "color" top: "depth" top: "label"', "{\\'seed\\': 1337, \\'split\\': \\'train\\'}"),
         relu("depth"),
     )
-    assert net.fed == {"data": (1, 3, None, None), "depth": (1, 1, None, None), "label": (1, 1, None, None)}
+    assert net.fed == {"data": (1, 3, None, None), "depth": (1, 1, None, None), "label": (1, 1, *UNKNOWN)}
     assert net.layers[0].bottoms == ("depth",)
     assert "images are not read by 'Python m.L'" in net.warnings[0].message
 
