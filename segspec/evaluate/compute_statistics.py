@@ -98,9 +98,9 @@ def measure(model: Model, source: ImageSource, mode: Mode, batch_size: int) -> t
 
 def _warn_of_spread(sums: Collector) -> None:
     """Says where batches differ so much that no statistics of all of them fit each."""
-    share = sums.share_between()
+    layer, share = sums.spread()
     if share > MUCH:
-        message = f"{share:.0%} of the variance that is normalised away lies between the batches, not within them"
+        message = f"{share:.0%} of the variance that '{layer}' normalises lies between the batches, not within them"
         hint = (
             "in training each batch had its own statistics; these can do much worse, and then "
             "'segspec test RUN --statistics batch' is what training saw; larger batches make the two agree"

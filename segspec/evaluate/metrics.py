@@ -19,8 +19,8 @@ _COLLAPSED_SHARE = 0.99
 _COLLAPSE_CAUSES = (
     "likely causes: the learning rate is too high or training has just begun; rare classes weigh too little "
     "(class_weights: median_frequency); mean_value or scale differ from training; the batch normalisation statistics "
-    "do not belong to these weights (segspec compute-bn-stats), or the net needs each batch's own (--statistics batch); "
-    "weights were not loaded"
+    "do not belong to these weights (segspec compute-bn-stats), or the net needs each batch's own (--statistics "
+    "batch); weights were not loaded"
 )
 
 

@@ -84,16 +84,13 @@ class Collector:
             sums.within += weight * variance
             sums.weight += weight
 
-    def share_between(self) -> float:
-        """How much of the variance over all images lies between the batches: the median over channels, 0 to 1.
+    def spread(self) -> tuple[str, float]:
+        """The layer whose batches differ most, and how much of its variance lies between them.
 
-        In `tutorial` this variance is not part of the statistics, and 0.
+        The share is the median over the layer's channels, from 0 to 1. `tutorial` does not measure it: 0.
         """
-        shares = [np.zeros(0)]
-        for sums in self.sums.values():
-            total = sums.square - sums.mean**2 / sums.weight if self.mode == "exact" else sums.within
-            shares.append(1 - sums.within / np.maximum(total, 1e-30))
-        return float(np.clip(np.median(np.concatenate(shares)), 0.0, 1.0)) if self.sums else 0.0
+        shares = {name: _share_between(sums) for name, sums in self.sums.items()} if self.mode == "exact" else {}
+        return max(shares.items(), key=lambda item: item[1], default=("", 0.0))
 
     def result(self) -> dict[str, dict[str, npt.NDArray[np.float32]]]:
         """`{layer: {mean, variance, factor}}`, in the form of the net's own running statistics."""
@@ -107,6 +104,11 @@ class Collector:
                 "factor": np.ones((), np.float32),
             }
         return found
+
+
+def _share_between(sums: _Sums) -> float:
+    total = sums.square - sums.mean**2 / sums.weight
+    return float(np.clip(np.median(1 - sums.within / np.maximum(total, 1e-30)), 0.0, 1.0))
 
 
 def normalised_layers(graph: Graph) -> tuple[GraphLayer, ...]:

@@ -124,5 +124,5 @@ def test_the_share_of_the_variance_between_batches(between: float, expected: flo
         collector.add(model.params, model.state, images, jax.random.key(0))
     rows = np.stack([activations(model, images) for images in batches])
     share = 1 - rows.var(1).mean(0) / rows.reshape(-1, 5).var(0)
-    assert collector.share_between() == pytest.approx(np.median(share), abs=1e-4)
-    assert abs(collector.share_between() - expected) < 0.1
+    assert collector.spread() == ("bn", pytest.approx(max(0, np.median(share)), abs=1e-4))
+    assert abs(collector.spread()[1] - expected) < 0.1
