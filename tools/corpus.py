@@ -35,7 +35,8 @@ from segspec.layers.base import Blob, ShapeError
 from segspec.layers.data import Input
 from segspec.ops.order import stored_shape
 from segspec.spec.caffe.fields import messages, text, texts
-from segspec.spec.caffe.net import SINKS, read_caffe_net
+from segspec.spec.caffe.fork import SINKS
+from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.caffe.phase import NetState
 from segspec.spec.caffe.rewrite import rewrite, type_name
 from segspec.spec.caffe.solver import read_caffe_solver

@@ -97,7 +97,7 @@ class _Parser:
             if self.token.text == innermost.closer:
                 self._next()
                 self.stack.pop()
-                self._add(innermost.key, innermost.node)
+                self._close(innermost)
             elif innermost.closer == "]":
                 self._value(innermost.key)
             else:
@@ -191,6 +191,15 @@ class _Parser:
         if len(self.stack) > MAX_DEPTH:
             raise SpecError(Diagnostic(f"nested more than {MAX_DEPTH} levels deep", span))
         self.stack.append(_Open(key, span, _CLOSERS[token.text]))
+
+    def _close(self, closed: _Open) -> None:
+        """Puts what has been closed into what is around it; a list of messages is its messages, one by one."""
+        if closed.items and all(isinstance(item, Mapping) for item in closed.items):
+            for item in closed.items[:-1]:
+                self.stack[-1].entries.append((closed.key, item))
+            self._add(closed.key, closed.items[-1])
+        else:
+            self._add(closed.key, closed.node)
 
     def _add(self, key: Scalar, node: Node) -> None:
         """Puts a complete value into what is open, and reads the separator behind it."""

@@ -115,13 +115,20 @@ def test_repeated_names_are_all_kept_in_order() -> None:
         ("[]", ()),
         ("[1,]", (1,)),
         ("[MAX, 'x']", ("MAX", "x")),
-        ("[{b: 1}, <b: 2>]", ({"b": 1}, {"b": 2})),
     ],
 )
 def test_lists(text: str, items: tuple[object, ...]) -> None:
     node = parse(f"a: {text} c: 1").get("a")
     assert isinstance(node, Sequence)
     assert to_python(node) == items
+
+
+@pytest.mark.parametrize("text", ["a: [{b: 1}, <b: 2>] c: 3", "a: [{b: 1}] a { b: 2 }; c: 3"])
+def test_a_list_of_messages_is_the_messages_one_by_one(text: str) -> None:
+    written = "a { b: 1 } a { b: 2 } c: 3"
+    assert [(key.text, to_python(value)) for key, value in parse(text)] == [
+        (key.text, to_python(value)) for key, value in parse(written)
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing", "\ufeff"])

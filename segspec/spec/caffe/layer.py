@@ -10,7 +10,7 @@ from segspec.errors import Diagnostic, Span
 from segspec.layers.base import Layer
 from segspec.schema.read import read_model
 from segspec.spec.caffe.fields import messages, texts
-from segspec.spec.caffe.spelling import Fields, gather, respell
+from segspec.spec.caffe.spelling import MEANS, Fields, gather, respell
 from segspec.spec.caffe.types import ENUMS, Unknown, as_node, typed_entries, typed_value
 from segspec.spec.layer_spec import BlobRule
 from segspec.spec.netspec import Unread
@@ -76,16 +76,27 @@ def read_parameters(
         span: where it stands.
         findings: where mistakes and warnings go.
     """
-    fields = respell(gather(layer, COMMON | SILENT), str(subject), findings.problems)
+    written = gather(layer, COMMON | SILENT)
+    for name in filter(_is_silent, written):
+        findings.unread.append(Unread(subject.name, name, written[name][-1][1]))
+    said = {name: values for name, values in written.items() if not _is_silent(name)}
+    fields = respell(said, str(subject), findings.problems)
     names = _field_names(layer_type)
     inner: Unknown = []
     entries = tuple(_entries(layer_type, fields, dialect, span, inner))
     for name, values in fields.items():
-        if name not in names:
+        if name.startswith("loss_param.") and layer_type.role != "loss":
+            findings.unread.append(Unread(subject.name, name, values[-1][1]))
+        elif name not in names:
             findings.leave_out(subject.name, layer_type.type, f"{subject} has no parameter", name, *values[-1])
     for key, value in inner:
         findings.leave_out(subject.name, layer_type.type, f"{subject} has no parameter", key.text, key, value)
     return read_model(layer_type, Mapping(entries, span), findings.problems, str(subject), span)
+
+
+def _is_silent(name: str) -> bool:
+    """Whether a field says how Caffe computes, in whichever message it stands."""
+    return name.rpartition(".")[2] in MEANS
 
 
 def _field_names(layer_type: type[Layer]) -> dict[str, str]:

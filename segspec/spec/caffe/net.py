@@ -13,6 +13,7 @@ from segspec.layers.base import Layer
 from segspec.layers.data import DataLayer, Input
 from segspec.spec.caffe.blobs import Blobs
 from segspec.spec.caffe.fields import text, texts
+from segspec.spec.caffe.fork import NET_SILENT, SINKS, tell_dialect
 from segspec.spec.caffe.layer import Dialect, Findings, Subject, input_shapes, read_parameters, read_rules
 from segspec.spec.caffe.override import override_caffe
 from segspec.spec.caffe.phase import NetState, check_rules, missing_stages
@@ -33,18 +34,7 @@ from segspec.spec.wire import counted, short_name
 from segspec.syntax.prototxt import parse_prototxt
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence
 
-NET_FIELDS = ("name", "layer", "layers", "input", "input_dim", "input_shape")
-NET_SILENT = (
-    *("state", "force_backward", "debug_info", "eltwise_mem_sharing", "global_grad_scale", "reduce_buckets"),
-    *("default_forward_type", "default_backward_type", "default_forward_math", "default_backward_math"),
-    *("default_conv_algos_override", "default_cudnn_math_override", "global_grad_scale_adaptive"),
-)
-"""Fields of a net that choose how Caffe and NVIDIA's fork compute, or that are read elsewhere."""
-
-SINKS = frozenset(("MatWrite", "HDF5Output"))
-"""Types that write what they read to files, which commands do here."""
-
-_SEGNET_TYPES = frozenset(("BN", "Upsample", "DenseImageData"))
+NET_FIELDS = ("name", "layer", "layers", "input", "input_dim", "input_shape", "state")
 _PARTS: tuple[Part, ...] = ("image", "label")
 _PROTOTXT_PHASES = {"TRAIN": "train", "TEST": "test"}
 
@@ -97,7 +87,7 @@ def net_of_tree(
     findings.problems.raise_any()  # a template with a word unfilled is no net yet
     layers = [(key, rewrite(node)) for key, node in root if key.text == "layer" and isinstance(node, Mapping)]
     _check_net(root, [layer for _, layer in layers], findings.problems)
-    reading = _Reading(dialect or _dialect(layers), findings)
+    reading = _Reading(dialect or tell_dialect([layer for _, layer in layers]), findings)
     reading.declare_inputs(root)
     caffe_phase = "TRAIN" if phase == "TRAIN" else "TEST"
     other = "TEST" if phase == "TRAIN" else "TRAIN"
@@ -114,15 +104,6 @@ def _check_net(root: Mapping, layers: Items[Mapping], problems: Problems) -> Non
         problems.add("the net has no 'layer'", root.span)
     for layer in layers:
         check_rules(layer, problems)
-
-
-def _dialect(layers: Items[Entry]) -> Dialect:
-    """caffe-segnet where a layer type or a pooling mask shows it."""
-    for _, layer in layers:
-        kind = text(layer, "type")
-        if kind in _SEGNET_TYPES or (kind == "Pooling" and len(texts(layer, "top")) > 1):
-            return "segnet"
-    return "bvlc"
 
 
 class _Reading:
@@ -142,10 +123,11 @@ class _Reading:
     def net(self, root: Mapping, source: Source) -> NetSpec:
         """What was read, as a spec."""
         for key, value in root:
+            if key.text not in NET_FIELDS:
+                self.findings.unread.append(Unread("", key.text, value))
             if key.text not in (*NET_FIELDS, *NET_SILENT):
                 hint = did_you_mean(key.text, NET_FIELDS)
                 self.findings.warn(f"a net has no field '{key.text}' here", key.span, hint)
-                self.findings.unread.append(Unread("", key.text, value))
         return NetSpec(
             text(root, "name") or Path(source.name).stem,
             source,

@@ -227,7 +227,7 @@ def test_a_phase_that_is_none_is_a_mistake() -> None:
 
 
 def test_a_net_that_is_fed_takes_its_inputs_from_the_data_layers_of_any_phase() -> None:
-    source = 'layer { name: "d" type: "Data" top: "image" top: "l" include { phase: TRAIN stage: "x" } }\n'
+    source = 'layer { name: "d" type: "WindowData" top: "image" top: "l" include { phase: TRAIN stage: "x" } }\n'
     net = read(source + layer("ReLU", bottom="image"), phase="DEPLOY")
     assert net.layers[0].bottoms == ("data",)
     assert "which no layer before it makes" in complaint(source + layer("ReLU", bottom="image"), phase="TEST")
@@ -316,10 +316,37 @@ def test_a_field_without_meaning_is_one_warning_at_its_place() -> None:
         "net.prototxt:4:22: warning: layer 'l' (ReLU) has no parameter 'a'; it is left out",
     ]
     assert [(unread.layer, unread.field) for unread in net.unread] == [
+        ("l", "relu_param.engine"),
         ("l", "relu_param.slope"),
         ("l", "pad"),
         ("l", "weird_param.a"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        ("loss_param { normalize: false }", "loss_param.normalization"),
+        ("relu_param { engine: CUDNN }", "relu_param.engine"),
+        ("forward_type: FLOAT16", "forward_type"),
+    ],
+)
+def test_what_means_nothing_in_caffe_either_is_kept_without_a_word(more: str, kept: str) -> None:
+    net = read(HEAD + layer("ReLU", more))
+    assert net.warnings == ()
+    assert [unread.field for unread in net.unread] == [kept]
+
+
+def test_fields_of_a_net() -> None:
+    net = read("force_backward: true global_grad_scale: 2. foo: 1\n" + HEAD + layer("ReLU"))
+    assert [warning.message for warning in net.warnings] == ["a net has no field 'foo' here"]
+    assert [unread.field for unread in net.unread] == ["force_backward", "global_grad_scale", "foo"]
+
+
+def test_a_crop_of_nothing_is_none() -> None:
+    text = 'layer { name: "d" type: "DenseImageData" top: "data" dense_image_data_param { source: "s" } transform_param'
+    net = read(text + " { crop_size: 0 } }" + layer("ReLU"))
+    assert net.data["train"].size is None
 
 
 def test_a_field_of_many_layers_is_warned_of_once_and_kept_of_each() -> None:
@@ -331,18 +358,19 @@ def test_a_field_of_many_layers_is_warned_of_once_and_kept_of_each() -> None:
 
 
 def test_a_source_that_cannot_be_read_still_feeds_the_net() -> None:
-    text = 'layer { name: "d" type: "Data" top: "image" top: "l" data_param { source: "lmdb" } }' + layer(
-        "ReLU", bottom="image"
-    )
+    text = 'layer { name: "d" type: "WindowData" top: "image" top: "l" }' + layer("ReLU", bottom="image")
     net = read(text)
     assert net.layers[0].bottoms == ("data",)
-    assert "images are not read by 'Data'" in net.warnings[0].render()
+    assert "images are not read by 'WindowData'" in net.warnings[0].render()
 
 
 def test_layers_of_one_name_are_told_apart() -> None:
-    net = read(HEAD + layer("ReLU", top="a") + layer("ReLU", top="b"))
+    net = read(HEAD + layer("PReLU", top="a") + layer("PReLU", top="b"))
     assert [spec.name for spec in net.layers] == ["l", "l#2"]
     assert "a second layer is called 'l'" in net.warnings[0].message
+    silent = read(HEAD + layer("ReLU", top="a") + layer("ReLU", top="b"))
+    assert [spec.name for spec in silent.layers] == ["l", "l#2"]
+    assert silent.warnings == ()
 
 
 def test_a_layer_without_a_name_gets_one() -> None:
