@@ -35,9 +35,9 @@ def read_label(path: str | Path, table: ClassTable) -> np.ndarray:
         picture = load_pixels(path, header)
     if picture.mode in ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"):
         return _from_colors(path, np.asarray(picture.convert("RGB")), table)
-    if picture.mode == "P":
+    if picture.mode == "P" and table.ids is None:
         _refuse_foreign_palette(path, picture, table)
-    return check_values(path, _plane(path, picture) // _grey_step(header.format, data), table)
+    return _from_values(path, _plane(path, picture) // _grey_step(header.format, data), table)
 
 
 def _refuse_lossy(path: str | Path, picture: Image.Image, data: bytes) -> None:
@@ -77,6 +77,27 @@ def _plane(path: str | Path, picture: Image.Image) -> np.ndarray:
             f"a label of mode {picture.mode} has no class numbers", place=str(path), hint="save it as an 8-bit grey PNG"
         )
     return plane
+
+
+def _from_values(path: str | Path, values: np.ndarray, table: ClassTable) -> np.ndarray:
+    """Class numbers from the numbers of a label file, which are the same unless the table has `ids`."""
+    if table.ids is None:
+        return check_values(path, values, table)
+    classes = np.full(256, -1)
+    if table.ignore_label is not None:
+        classes[[*table.ignore_ids, table.ignore_label]] = table.ignore_label
+    classes[list(table.ids)] = range(table.count)
+    inside = (values >= 0) & (values < 256)
+    found = np.where(inside, classes[np.where(inside, values, 0)], -1)
+    if (found >= 0).all():
+        return found.astype(np.uint8)
+    bad = found < 0
+    tally = _tally(values[bad], values, len(np.unique(values[bad])))
+    raise DataError(
+        f"label values that the class table's 'ids' do not name\n{tally}",
+        place=str(path),
+        hint="list them in 'ids' or in the 'ids' of 'ignore', or take the table for labels that hold class numbers",
+    )
 
 
 def check_values(path: str | Path, values: np.ndarray, table: ClassTable) -> np.ndarray:
@@ -169,6 +190,8 @@ def _from_colors(path: str | Path, pixels: np.ndarray, table: ClassTable) -> np.
     unique, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
     by_color = np.array([known.get(int(code), -1) for code in unique])
     grey = all(code == (code & 255) * 0x010101 for code in unique.tolist())
+    if grey and table.ids is not None:
+        return _from_values(path, pixels[..., 0], table)
     if grey and _means_classes(unique & 255, table):
         _refuse_ambiguous(path, unique & 255, by_color, table)
         return pixels[..., 0]

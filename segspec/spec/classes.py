@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -30,12 +30,18 @@ def _color(value: object) -> tuple[int, int, int]:
 _Color = Annotated[tuple[int, int, int], BeforeValidator(_color)]
 
 
+_Id = Annotated[int, Field(ge=0, le=255)]
+
+
 class _Ignore(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     label: int = Field(ge=0, le=LARGEST_LABEL, description="Label value of pixels that count nowhere.")
     name: str = Field("void", description="What to call them.")
     color: _Color = Field((0, 0, 0), description="Their colour, red, green, blue.")
+    ids: tuple[_Id, ...] = Field(
+        (), description="Numbers in the label files that mean it too, where classes have `ids`."
+    )
 
 
 class _TableFile(BaseModel):
@@ -45,6 +51,9 @@ class _TableFile(BaseModel):
 
     classes: dict[str, _Color] = Field(
         min_length=1, max_length=MAX_CLASSES, description="Names in the order of their labels, with colours."
+    )
+    ids: tuple[_Id, ...] | None = Field(
+        None, description="The number of each class in the label files, where these are not 0, 1, 2 and so on."
     )
     ignore: _Ignore | None = Field(None, description="The label that is ignored.")
 
@@ -59,6 +68,8 @@ class ClassTable:
         ignore_label: the label value of pixels that count nowhere, or None.
         ignore_color: its colour.
         ignore_name: what it is called.
+        ids: the number of each class in label files; None where it is the class's place in the table.
+        ignore_ids: further numbers in label files that mean the ignored label, where there are `ids`.
     """
 
     names: tuple[str, ...]
@@ -66,6 +77,8 @@ class ClassTable:
     ignore_label: int | None = None
     ignore_color: Color = (0, 0, 0)
     ignore_name: str = "void"
+    ids: tuple[int, ...] | None = None
+    ignore_ids: tuple[int, ...] = ()
 
     @property
     def count(self) -> int:
@@ -85,9 +98,13 @@ class ClassTable:
         """The table in the form a spec's `classes:` accepts."""
         lines = ["classes:"]
         lines += [f"  {_quoted(name)}: {list(color)}" for name, color in zip(self.names, self.colors, strict=True)]
+        if self.ids is not None:
+            lines.append(f"ids: {list(self.ids)}")
         if self.ignore_label is not None:
             color = list(self.ignore_color)
-            lines.append(f"ignore: {{label: {self.ignore_label}, name: {_quoted(self.ignore_name)}, color: {color}}}")
+            ids = f", ids: {list(self.ignore_ids)}" if self.ignore_ids else ""
+            name = _quoted(self.ignore_name)
+            lines.append(f"ignore: {{label: {self.ignore_label}, name: {name}, color: {color}{ids}}}")
         return "\n".join(lines) + "\n"
 
 
@@ -161,14 +178,42 @@ def _from_mapping(node: Mapping, problems: Problems) -> ClassTable | None:
     file = read_model(_TableFile, node, problems, "the class table")
     if file is None:
         return None
-    table = ClassTable(tuple(file.classes), tuple(file.classes.values()))
+    table = ClassTable(tuple(file.classes), tuple(file.classes.values()), ids=file.ids)
+    if _mistaken_ids(file, node, problems):
+        return None
     if file.ignore is None:
         return table
     if file.ignore.label < table.count:
         taken = table.names[file.ignore.label]
         problems.add(f"the ignored label {file.ignore.label} is the label of class '{taken}'", node.span)
         return None
-    return ClassTable(table.names, table.colors, file.ignore.label, file.ignore.color, file.ignore.name)
+    ignore = file.ignore
+    return replace(
+        table,
+        ignore_label=ignore.label,
+        ignore_color=ignore.color,
+        ignore_name=ignore.name,
+        ignore_ids=ignore.ids,
+    )
+
+
+def _mistaken_ids(file: _TableFile, node: Mapping, problems: Problems) -> bool:
+    """Whether the numbers in label files say nothing or two things; tells the mistake."""
+    ignored = file.ignore.ids if file.ignore else ()
+    if file.ids is None:
+        if ignored:
+            problems.add("'ids' of the ignored label need 'ids' of the classes", node.span)
+        return bool(ignored)
+    if len(file.ids) != len(file.classes):
+        problems.add(
+            f"'ids' must name a number for each of the {len(file.classes)} classes, got {len(file.ids)}", node.span
+        )
+        return True
+    numbers = [*file.ids, *ignored]
+    twice = next((number for number in numbers if numbers.count(number) > 1), None)
+    if twice is not None:
+        problems.add(f"the number {twice} stands twice in the 'ids' of the class table", node.span)
+    return twice is not None
 
 
 def _quoted(text: str) -> str:

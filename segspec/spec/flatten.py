@@ -18,7 +18,7 @@ def flat_text(spec: NetSpec) -> str:
     """The spec as YAML with one line a layer; `load_net` reads it back to an equal net."""
     lines = ["segspec: 1", f"name: {scalar(spec.name)}"]
     if spec.classes is not None:
-        lines += ["classes:", *_class_lines(spec.classes)]
+        lines += ["classes:", *class_lines(spec.classes)]
     if spec.input is not None:
         lines.append(f"input: {flow(spec.input.model_dump())}")
     if spec.data:
@@ -29,12 +29,17 @@ def flat_text(spec: NetSpec) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _class_lines(table: ClassTable) -> list[str]:
+def class_lines(table: ClassTable) -> list[str]:
+    """The class table as the lines under `classes:`."""
     lines = ["  classes:"]
     lines += [f"    {scalar(name)}: {flow(color)}" for name, color in zip(table.names, table.colors, strict=True)]
+    if table.ids is not None:
+        lines.append(f"  ids: {flow(table.ids)}")
     if table.ignore_label is not None:
         name = table.ignore_name.replace("$", "$$")
         ignore = {"label": table.ignore_label, "name": name, "color": table.ignore_color}
+        if table.ignore_ids:
+            ignore["ids"] = table.ignore_ids
         lines.append(f"  ignore: {flow(ignore)}")
     return lines
 

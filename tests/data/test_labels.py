@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -212,3 +213,29 @@ def test_255_without_an_ignored_label_says_how_to_declare_it(tmp_path: Path) -> 
     with pytest.raises(DataError) as caught:
         read_label(path, ClassTable(TABLE.names, TABLE.colors))
     assert "ignore: {label: 255}" in caught.value.diagnostics[0].hint
+
+
+NUMBERED = ClassTable(TABLE.names, TABLE.colors, 255, (0, 0, 0), ids=(7, 11, 26), ignore_ids=(0, 4))
+FILE = np.array([[7, 11, 26, 0], [4, 255, 7, 7]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [FILE, np.repeat(FILE[..., None], 3, 2), palette(FILE, [9, 9, 9, 7, 7, 7])],
+    ids=["grey", "rgb", "palette"],
+)
+def test_numbers_of_a_data_set_become_places_in_the_table(picture: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(picture))
+    expected = [[0, 1, 2, 255], [255, 255, 0, 0]]
+    np.testing.assert_array_equal(read_label(tmp_path / "a.png", NUMBERED), expected)
+
+
+def test_colours_need_no_numbers(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(COLORS))
+    np.testing.assert_array_equal(read_label(tmp_path / "a.png", NUMBERED), VALUES)
+
+
+def test_a_number_that_the_table_does_not_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(np.array([[7, 3]], np.uint8)))
+    with pytest.raises(DataError, match=r"'ids' do not name\n  value 3: 1 pixels, first at row 0, column 1"):
+        read_label(tmp_path / "a.png", NUMBERED)

@@ -57,7 +57,30 @@ def test_a_table_beside_the_spec_comes_before_a_shipped_one(tmp_path: Path) -> N
     assert table("classes/camvid.yaml", tmp_path).names == ("mine", "yours")
 
 
-@pytest.mark.parametrize("text", ["camvid", "squares", "5", "[it's, 'a: b', $x]"])
+def test_cityscapes_as_published_is_the_same_classes_by_other_numbers() -> None:
+    trained, published = table("cityscapes"), table("cityscapes_ids")
+    assert (published.names, published.colors) == (trained.names, trained.colors)
+    assert published.ids is not None
+    assert sorted([*published.ids, *published.ignore_ids]) == list(range(34))
+    numbers = dict(zip(published.names, published.ids, strict=True))
+    assert (numbers["road"], numbers["vegetation"], numbers["train"], numbers["bicycle"]) == (7, 21, 31, 33)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("ade20k", 150), ("camvid32", 32), ("cityscapes", 19), ("pascal_voc", 21), ("sun_rgbd", 37)],
+)
+def test_the_usual_data_sets_have_tables(name: str, count: int) -> None:
+    found = table(name)
+    assert found.count == count
+    assert found.ignore_label == (None if name == "camvid32" else 255)
+
+
+def test_pascal_voc_has_the_colours_that_numbered_classes_take() -> None:
+    assert table("pascal_voc").colors == table("21").colors
+
+
+@pytest.mark.parametrize("text", ["camvid", "squares", "5", "[it's, 'a: b', $x]", "cityscapes_ids", "ade20k"])
 def test_as_text_reads_back(text: str) -> None:
     first = table(text)
     assert table(first.as_text()) == first
@@ -74,6 +97,18 @@ def test_as_text_reads_back(text: str) -> None:
         ("[a]", "'classes' must be a class table's name, a number from 2 to 255, or a list of names; got a list of 1"),
         ("[a, [b]]", "'classes' must be a class table's name, a number from 2 to 255, or a list of names; got a list of 2"),  # noqa: E501
         ("[a, b, a]", "class 'a' is listed twice"),
+        (
+            "{classes: {a: [0, 0, 0], b: [1, 1, 1]}, ids: [3]}",
+            "'ids' must name a number for each of the 2 classes, got 1",
+        ),
+        (
+            "{classes: {a: [0, 0, 0], b: [1, 1, 1]}, ids: [3, 4], ignore: {label: 9, ids: [4]}}",
+            "the number 4 stands twice in the 'ids' of the class table",
+        ),
+        (
+            "{classes: {a: [0, 0, 0], b: [1, 1, 1]}, ignore: {label: 9, ids: [4]}}",
+            "'ids' of the ignored label need 'ids' of the classes",
+        ),
         ("[a, ~]", "a class needs a name"),
         ("[a, '']", "a class needs a name"),
         ("camvit", "no class table 'camvit' (looked for classes/camvit.yaml)"),
