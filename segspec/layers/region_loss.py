@@ -76,6 +76,7 @@ class DiceLoss(_SmoothedLoss):
     """
 
     type: ClassVar[str] = "DiceLoss"
+    in_caffe: ClassVar[bool] = False
     message: ClassVar[str] = "dice_loss_param"
     example: ClassVar[str] = "{ignore_label: 11, per_image: true}"
 
@@ -91,6 +92,7 @@ class JaccardLoss(_SmoothedLoss):
     """
 
     type: ClassVar[str] = "JaccardLoss"
+    in_caffe: ClassVar[bool] = False
     message: ClassVar[str] = "jaccard_loss_param"
     example: ClassVar[str] = "{ignore_label: 11}"
 
@@ -106,6 +108,7 @@ class LovaszSoftmaxLoss(RegionLoss):
     """
 
     type: ClassVar[str] = "LovaszSoftmaxLoss"
+    in_caffe: ClassVar[bool] = False
     message: ClassVar[str] = "lovasz_softmax_loss_param"
     example: ClassVar[str] = "{ignore_label: 11, per_image: true}"
 
