@@ -11,10 +11,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from segspec.convert.sizes import with_written_sizes
+from segspec.convert.sources import caffe_sources, python_lines
 from segspec.errors import Diagnostic, Span, SpecError
 from segspec.graph.graph import Graph
 from segspec.layers.affine import Scale
 from segspec.layers.base import Filler, Layer
+from segspec.layers.fcn import FcnLayout
 from segspec.layers.normalization import BatchNorm
 from segspec.layers.pooling import PoolingMask
 from segspec.spec.netspec import NetSpec
@@ -119,7 +121,11 @@ def _sources(spec: NetSpec) -> Iterator[_Written]:
         top = Span(spec.source, 1, 1)
         _need_caffe(layer, top)
         include = f"include {{ phase: {phase.upper()} }}"
-        yield _Written("data", layer.type, (), ("data", "label"), (include,), _messages(layer, top))
+        for source, tops in caffe_sources(layer):
+            if isinstance(source, FcnLayout):
+                yield _Written("data", "Python", (), tops, (include,), {"python_param": python_lines(source)})
+            else:
+                yield _Written(tops[0], source.type, (), tops, (include,), _messages(source, top))
 
 
 def _need_caffe(layer: Layer, span: Span) -> None:

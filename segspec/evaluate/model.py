@@ -68,4 +68,4 @@ def table_of(model: Model) -> ClassTable:
     graph = nominal_graph(model.spec)
     if graph.prediction is None:
         raise SpecError("the net has no output to predict with", place=model.spec.source.name)
-    return ClassTable.numbered(graph.blobs[graph.prediction].shape[-1])
+    return ClassTable.numbered(max(2, graph.blobs[graph.prediction].shape[-1]))

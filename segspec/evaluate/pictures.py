@@ -67,10 +67,14 @@ def heat(values: npt.NDArray[np.float32], most: float) -> Image.Image:
 def to_rgb(image: Pixels) -> Pixels:
     """(height, width, 3) RGB of an image in the net's order; of one with 2 or more than 3 channels, what fits a screen.
 
-    One or two channels show the first as grey; three or more show the first three as blue, green, red.
+    One or two channels show the first as grey; three or more show the first three as blue, green, red. Numbers other
+    than bytes are spread from black, the least, to white, the greatest.
     """
     channels = np.atleast_3d(image)
     shown = channels[..., 2::-1] if channels.shape[2] >= 3 else np.repeat(channels[..., :1], 3, axis=2)
+    if shown.dtype != np.uint8:
+        least, greatest = float(shown.min()), float(shown.max())
+        shown = ((shown - least) * (255 / max(greatest - least, 1e-12))).astype(np.uint8)
     return np.ascontiguousarray(shown)
 
 

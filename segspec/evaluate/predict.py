@@ -115,7 +115,7 @@ class Predictor:
             return resize_bilinear(scores, wanted, align_corners=False)[0]
 
         def once(params: Tree, state: Tree, images: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
-            return jnp.argmax(ask(params, state, images, key), axis=-1).astype(jnp.uint8), None
+            return likeliest(ask(params, state, images, key)).astype(jnp.uint8), None
 
         def often(params: Tree, state: Tree, images: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
             def add(moments: Moments, number: jax.Array) -> tuple[Moments, None]:
@@ -126,9 +126,14 @@ class Predictor:
             shape = (*wanted, graph.blobs[score].shape[-1])
             none = (jnp.zeros(shape, jnp.float32), jnp.zeros(wanted, jnp.float32))
             (mean, deviation), _ = jax.lax.scan(add, none, jnp.arange(self.samples))
-            return jnp.argmax(mean, axis=-1).astype(jnp.uint8), jnp.maximum(deviation, 0.0) / self.samples
+            return likeliest(mean).astype(jnp.uint8), jnp.maximum(deviation, 0.0) / self.samples
 
         return size, jax.jit(once if self.samples == 1 else often)
+
+
+def likeliest(scores: jax.Array) -> jax.Array:
+    """The class of each pixel: (..., classes) to (...). One channel, as of edges, is a logit: above 0 it is class 1."""
+    return scores[..., 0] > 0 if scores.shape[-1] == 1 else jnp.argmax(scores, axis=-1)
 
 
 def _with_sample(moments: Moments, sample: jax.Array, count: jax.Array) -> Moments:

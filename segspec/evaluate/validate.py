@@ -16,6 +16,7 @@ from segspec.data.loader import evaluation_batches
 from segspec.data.sources import ImageSource
 from segspec.evaluate.confusion import Matrix, count_on_device
 from segspec.evaluate.metrics import Metrics
+from segspec.evaluate.predict import likeliest
 from segspec.graph.build import build
 from segspec.graph.graph import Graph
 from segspec.graph.inputs import source_inputs
@@ -106,9 +107,7 @@ def _compile(graph: Graph, data: DataLayer, classes: int, ignore_label: int | No
         scores = outputs.blobs[score].astype(jnp.float32)
         if labels.ndim > 1:
             scores = resize_bilinear(scores, (labels.shape[1], labels.shape[2]), align_corners=False)
-        # A score of one channel, as of edges, is a logit: above 0 the second class is likelier.
-        predicted = scores > 0 if scores.shape[-1] == 1 else jnp.argmax(scores, axis=-1)
-        predicted = predicted.reshape(labels.shape)
+        predicted = likeliest(scores).reshape(labels.shape)
         return outputs.loss, count_on_device(predicted, labels, classes, ignore_label)
 
     return run

@@ -16,10 +16,11 @@ from segspec.layers.data import DataLayer
 class FcnLayout(DataLayer):
     """A data set in folders: a list of names, an image and a label for each name.
 
-    `list_path`, `image_path` and `label_path` say where they are; `{name}` and `{split}` are filled in, and the names
-    of fields that hold folders.
+    `module` is the program's. `list_path`, `image_path` and `label_path` say where files are; `{name}` and `{split}`
+    are filled in, and the names of fields that hold folders.
     """
 
+    module: ClassVar[str]
     list_path: ClassVar[str]
     image_path: ClassVar[str]
     label_path: ClassVar[str]
@@ -45,6 +46,7 @@ class VOCSegDataLayer(FcnLayout):
     """PASCAL VOC as it is unpacked: JPEGImages, SegmentationClass, ImageSets/Segmentation."""
 
     type: ClassVar[str] = "VOCSegDataLayer"
+    module = "voc_layers"
     message: ClassVar[str] = "python_param"
     paths: ClassVar[tuple[str, ...]] = ("voc_dir",)
     list_path = "{voc_dir}/ImageSets/Segmentation/{split}.txt"
@@ -59,6 +61,7 @@ class SBDDSegDataLayer(FcnLayout):
     """The Semantic Boundaries Dataset. Its labels are MATLAB files: convert each to a PNG beside it."""
 
     type: ClassVar[str] = "SBDDSegDataLayer"
+    module = "voc_layers"
     message: ClassVar[str] = "python_param"
     paths: ClassVar[tuple[str, ...]] = ("sbdd_dir",)
     list_path = "{sbdd_dir}/{split}.txt"
@@ -76,6 +79,7 @@ class PASCALContextSegDataLayer(FcnLayout):
     """
 
     type: ClassVar[str] = "PASCALContextSegDataLayer"
+    module = "pascalcontext_layers"
     message: ClassVar[str] = "python_param"
     paths: ClassVar[tuple[str, ...]] = ("voc_dir", "context_dir")
     list_path = "{voc_dir}/VOC2010/ImageSets/Main/{split}.txt"
@@ -94,6 +98,7 @@ class NYUDSegDataLayer(FcnLayout):
     """
 
     type: ClassVar[str] = "NYUDSegDataLayer"
+    module = "nyud_layers"
     message: ClassVar[str] = "python_param"
     paths: ClassVar[tuple[str, ...]] = ("nyud_dir",)
     list_path = "{nyud_dir}/{split}.txt"

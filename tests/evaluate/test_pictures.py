@@ -46,6 +46,12 @@ def test_images_of_any_channel_count_can_be_shown(shape: tuple[int, ...], first:
     assert shown.shape == (2, 2, 3) and (shown == first).all()
 
 
+def test_numbers_of_any_range_are_spread_from_black_to_white() -> None:
+    shown = to_rgb(np.array([[[-2.0], [0.0], [2.0]]], np.float32))
+    assert shown.dtype == np.uint8 and shown[0, :, 0].tolist() == [0, 127, 255]
+    assert not to_rgb(np.full((2, 2, 1), 5.0, np.float32)).any()
+
+
 def test_an_overlay_blends_classes_and_leaves_ignored_pixels_alone() -> None:
     image = np.full((4, 4, 3), 100, np.uint8)
     mask = np.full((4, 4), 1)

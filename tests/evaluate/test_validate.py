@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from segspec.data.sources import open_source
+from segspec.errors import Source
 from segspec.evaluate.validate import Validation, make_validator
-from segspec.spec.net import load_net
+from segspec.spec.classes import ClassTable
+from segspec.spec.net import load_net, read_net
 
 LAYERS = """\
   - Convolution: {name: score, num_output: $classes, kernel_size: 1}
@@ -72,3 +74,33 @@ def test_images_of_different_sizes_are_tested_one_by_one(project: Any) -> None:
     assert found is not None
     assert found.metrics.total == 2 * 24 * 24 + 20 * 22
     assert found.accuracy == 1.0
+
+
+def test_a_number_an_image_is_scored_by_the_image(project: Any) -> None:
+    lines = (project.folder / "val.txt").read_text().split("\n")
+    numbered = project.folder / "numbers.txt"
+    numbered.write_text("".join(f"{line.split()[0]} {index % 2}\n" for index, line in enumerate(lines) if line))
+    text = (
+        "segspec: 1\nclasses: 2\n"
+        f"data:\n  test: {{type: ImageData, source: {numbered}, batch_size: 2}}\n"
+        "layers:\n  - InnerProduct: {name: fc, num_output: 2}\n  - SoftmaxWithLoss: {name: loss}\n"
+    )
+    spec = read_net(Source("net.yaml", text), Path())
+    source = open_source(spec.data["test"], spec.classes, Path())
+    params = {"fc": {"weight": jnp.zeros((24 * 24 * 3, 2)), "bias": jnp.asarray([0.0, 1.0])}}
+    found = make_validator(spec, source, "float32", 0, workers=1)(params, {}, never)
+    assert found is not None
+    assert (found.metrics.total, found.accuracy) == (3, pytest.approx(1 / 3))
+
+
+def test_one_channel_of_scores_tells_two_classes_apart(project: Any) -> None:
+    text = (
+        "segspec: 1\n"
+        f"data:\n  test: {{type: DenseImageData, source: {project.folder / 'val.txt'}, batch_size: 2}}\n"
+        "layers:\n  - Convolution: {name: score, num_output: 1, kernel_size: 1}\n  - SigmoidCrossEntropyLoss\n"
+    )
+    spec = read_net(Source("net.yaml", text), Path())
+    source = open_source(spec.data["test"], ClassTable.numbered(2), Path())
+    params = {"score": {"weight": jnp.full((1, 1, 3, 1), 1 / 3), "bias": jnp.asarray([-127.0])}}
+    found = make_validator(spec, source, "float32", 0, workers=1)(params, {}, never)
+    assert found is not None and (found.miou, found.accuracy) == (1.0, 1.0)

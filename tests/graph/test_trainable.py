@@ -9,7 +9,13 @@ import pytest
 from segspec.errors import Diagnostic, Source
 from segspec.graph.build import build, image_inputs
 from segspec.graph.check import check, find_doubts
-from segspec.graph.trainable import find_idleness, find_need_of_batch, find_other_class_count, find_unsettled
+from segspec.graph.trainable import (
+    find_idleness,
+    find_need_of_batch,
+    find_other_class_count,
+    find_unsettled,
+    numbered_classes,
+)
 from segspec.spec.net import read_net
 from segspec.spec.netspec import NetSpec
 
@@ -76,3 +82,21 @@ def test_the_rules_speak_of_a_graph() -> None:
     message = "'score' has 2 channels for 3 classes"
     assert find_other_class_count(graph, "x.yaml") == (Diagnostic(message, hint=hint, place="x.yaml"),)
     assert [each.place for each in find_idleness(graph, "x.yaml")] == ["x.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("channels", "loss", "count", "ignored"),
+    [
+        (3, "SoftmaxWithLoss: {ignore_label: 255}", 3, 255),
+        (3, "SoftmaxWithLoss: {ignore_label: 3}", 3, 3),
+        (3, "SoftmaxWithLoss: {ignore_label: 2}", 3, None),
+        (3, "SoftmaxWithLoss: {ignore_label: 256}", 3, None),
+        (1, "SigmoidCrossEntropyLoss", 2, None),
+    ],
+)
+def test_classes_are_numbered_by_the_channels_of_the_scores(
+    channels: int, loss: str, count: int, ignored: int | None
+) -> None:
+    spec = net(f"  - Convolution: {{num_output: {channels}, kernel_size: 1}}\n  - {loss}\n", "")
+    table = numbered_classes(build(spec, "TRAIN", image_inputs(1, 4, 4, 3)))
+    assert table is not None and (table.count, table.ignore_label) == (count, ignored)
