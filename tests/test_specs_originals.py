@@ -55,3 +55,16 @@ def test_has_the_convolutions_of_the_original(name: str, shared: Path) -> None:
     theirs = load_net(shared / "corpus" / f"{original}.prototxt")
     found = convolutions(build(ours, "TEST", net_inputs(ours, size)))
     assert found == convolutions(build(theirs, "TEST", net_inputs(theirs, their_size)))
+
+
+@pytest.mark.parametrize("name", ["fcn32s", "fcn16s", "fcn8s", "fcn_alexnet", "dilation8"])
+def test_weights_of_the_original_load_by_name(name: str, shared: Path) -> None:
+    original, overrides, size, their_size = ORIGINALS[name]
+    ours = load_net(shipped("specs") / f"{name}.yaml", overrides)
+    theirs = load_net(shared / "corpus" / f"{original}.prototxt")
+
+    def learned(graph: Graph) -> dict[str, list[tuple[int, ...]]]:
+        return {layer.name: [spec.shape for spec in layer.params.values()] for layer in graph.layers if layer.params}
+
+    found = learned(build(ours, "TEST", net_inputs(ours, size)))
+    assert found == learned(build(theirs, "TEST", net_inputs(theirs, their_size)))
