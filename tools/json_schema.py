@@ -164,6 +164,11 @@ def _top_level() -> dict[str, Schema]:
         },
         "layers": {"description": "The layers in order; each reads the feature before it.", "$ref": "#/$defs/layers"},
         "output": {"description": "The blob that holds the scores; left out, what the loss reads.", "type": "string"},
+        "unread": {
+            "description": "Fields of a prototxt that have no meaning here, by layer: kept for writing it back.",
+            "type": "object",
+            "additionalProperties": {"type": "object"},
+        },
     }
 
 

@@ -58,9 +58,9 @@ def _nameless(entry: Entry) -> Entry:
     return Entry(entry.type, {key: value for key, value in entry.fields.items() if key != "name"})
 
 
-def written_name(layer: LayerSpec) -> str:
-    """The name of a layer as YAML can hold it: without blanks, colons and dollar signs."""
-    return _UNFIT.sub("_", layer.name)
+def yaml_name(name: str) -> str:
+    """A name as YAML can hold it: without blanks, colons and dollar signs."""
+    return _UNFIT.sub("_", name)
 
 
 def _refuse_other_inputs(spec: NetSpec) -> None:
@@ -119,7 +119,7 @@ def _with_plain_names(layers: Iterable[LayerSpec]) -> list[LayerSpec]:
     taken: set[str] = set(INPUTS)
     result = []
     for layer in layers:
-        name = base = written_name(layer)
+        name = base = yaml_name(layer.name)
         number = 2
         while name in taken:
             name = f"{base}_{number}"
@@ -139,7 +139,7 @@ def _references(layers: Iterable[LayerSpec]) -> dict[str, str]:
             elif len(layer.tops) == layer.layer.tops[0]:
                 names[top] = f"{layer.name}/{layer.layer.top_names[index - 1]}"
             else:
-                names[top] = _UNFIT.sub("_", top)
+                names[top] = yaml_name(top)
     return names
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as Map
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -19,8 +20,9 @@ from segspec.layers.base import Filler, Layer
 from segspec.layers.fcn import FcnLayout
 from segspec.layers.normalization import BatchNorm
 from segspec.layers.pooling import PoolingMask
-from segspec.spec.netspec import NetSpec
+from segspec.spec.netspec import NetSpec, Unread
 from segspec.spec.wire import BlobRule, LayerSpec
+from segspec.syntax.tree import Mapping, Node, Sequence
 
 IN_PLACE = frozenset(("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Dropout", "BN", "BatchNorm", "Scale", "Bias"))
 """Types that may write the blob that they read, which spares Caffe the memory of a second one."""
@@ -44,7 +46,7 @@ class _Written:
     bottoms: tuple[str, ...]
     tops: tuple[str, ...]
     lines: tuple[str, ...] = ()
-    messages: Mapping[str, list[str]] = field(default_factory=dict)
+    messages: Map[str, list[str]] = field(default_factory=dict)
 
     def text(self) -> Iterator[str]:
         yield "layer {"
@@ -83,7 +85,32 @@ def prototxt_text(spec: NetSpec, graph: Graph) -> str:
         layers += _layers(layer, blobs, learned.get(layer.name, 0))
     if deploy and graph.prediction is not None and not any(layer.layer.type == "Softmax" for layer in graph.layers):
         layers.append(_Written("prob", "Softmax", (blobs.names[graph.prediction],), ("prob",)))
-    return "\n".join([f"name: {_quoted(spec.name)}", *(line for layer in layers for line in layer.text())]) + "\n"
+    head = [f"name: {_quoted(spec.name)}", *(_unread(field) for field in spec.unread if not field.layer)]
+    kept = (_with_unread(layer, spec.unread) for layer in layers)
+    return "\n".join([*head, *(line for layer in kept for line in layer.text())]) + "\n"
+
+
+def _with_unread(layer: _Written, unread: Iterable[Unread]) -> _Written:
+    """The layer with the fields that the file it was read from had besides."""
+    messages = {message: list(lines) for message, lines in layer.messages.items()}
+    for kept in unread:
+        if kept.layer == layer.name:
+            messages.setdefault(kept.field.rpartition(".")[0], []).append(_unread(kept))
+    return replace(layer, messages=messages)
+
+
+def _unread(field: Unread) -> str:
+    name = field.field.rpartition(".")[2]
+    return f"{name} {_value(field.value)}" if isinstance(field.value, Mapping) else f"{name}: {_value(field.value)}"
+
+
+def _value(node: Node) -> str:
+    """A value as it was read."""
+    if isinstance(node, Mapping):
+        return "{ " + " ".join(_unread(Unread("", key.text, value)) for key, value in node) + " }"
+    if isinstance(node, Sequence):
+        return "[" + ", ".join(map(_value, node.items)) + "]"
+    return _quoted(node.text) if node.quoted else node.text
 
 
 class _Blobs:
@@ -109,11 +136,11 @@ class _Blobs:
 
 
 def _input(graph: Graph) -> _Written:
-    """An Input for everything that is fed."""
-    dims = (" ".join(f"dim: {size}" for size in blob.caffe_shape) for blob in graph.inputs.values())
-    return _Written(
-        "data", "Input", (), tuple(graph.inputs), messages={"input_param": [f"shape {{ {d} }}" for d in dims]}
-    )
+    """An Input for the images and whatever else is read."""
+    read = {bottom for layer in graph.layers for bottom in layer.bottoms}
+    fed = {name: blob.caffe_shape for name, blob in graph.inputs.items() if name == "data" or name in read}
+    shapes = [f"shape {{ {' '.join(f'dim: {size}' for size in shape)} }}" for shape in fed.values()]
+    return _Written("data", "Input", (), tuple(fed), messages={"input_param": shapes})
 
 
 def _sources(spec: NetSpec) -> Iterator[_Written]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from segspec.convert.entry import Entry, entries_of, plain_parameters
+from segspec.convert.entry import Entry, entries_of, plain_parameters, yaml_name
 from segspec.convert.repeats import Definition, recover_blocks
 from segspec.spec.flatten import class_lines
 from segspec.spec.netspec import NetSpec
+from segspec.spec.unread import unread_lines
 from segspec.syntax.write import flow, scalar
 
 
@@ -26,7 +28,8 @@ def spec_text(spec: NetSpec, *, blocks: bool = True) -> str:
     if blocks:
         definitions, entries = recover_blocks(entries)
     layers = ["layers:", *_items(entries, "  ")] if entries else ["layers: []"]
-    return "\n".join([*_head(spec), *_blocks(definitions), *layers]) + "\n"
+    unread = unread_lines(replace(field, layer=yaml_name(field.layer)) for field in spec.unread)
+    return "\n".join([*_head(spec), *_blocks(definitions), *layers, *unread]) + "\n"
 
 
 def _head(spec: NetSpec) -> Iterator[str]:

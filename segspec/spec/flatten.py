@@ -10,6 +10,7 @@ from segspec.layers.base import Filler, Layer
 from segspec.layers.data import DataLayer
 from segspec.spec.classes import ClassTable
 from segspec.spec.net import NetSpec
+from segspec.spec.unread import unread_lines
 from segspec.spec.wire import BlobRule, LayerSpec
 from segspec.syntax.write import flow, scalar
 
@@ -26,6 +27,7 @@ def flat_text(spec: NetSpec) -> str:
     lines += ["layers:", *(f"  - {layer.layer.type}: {flow(_layer(layer, spec.classes))}" for layer in spec.layers)]
     if spec.output is not None:
         lines.append(f"output: {scalar(spec.output)}")
+    lines += unread_lines(spec.unread)
     return "\n".join(lines) + "\n"
 
 

@@ -14,6 +14,7 @@ from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.classes import read_classes
 from segspec.spec.netspec import InputSize, NetSpec, Phase
 from segspec.spec.override import apply_overrides
+from segspec.spec.unread import read_unread
 from segspec.spec.wire import LayerSpec, wire
 from segspec.syntax.blocks import Block, check_name, read_blocks
 from segspec.syntax.budget import Budget
@@ -25,7 +26,7 @@ from segspec.syntax.yaml import parse_yaml
 
 __all__ = ["InputSize", "NetSpec", "Phase", "load_net", "read_net"]
 
-KEYS = ("segspec", "name", "classes", "params", "use", "blocks", "input", "data", "layers", "output")
+KEYS = ("segspec", "name", "classes", "params", "use", "blocks", "input", "data", "layers", "output", "unread")
 PHASES = ("train", "test")
 
 
@@ -85,6 +86,7 @@ def read_net(source: Source, beside: Path, overrides: Items[str] = ()) -> NetSpe
         _data(root, params, problems, budget),
         layers,
         _output(root, layers, problems),
+        unread=read_unread(_section(root, "unread"), problems),
     )
     problems.raise_any()
     return spec

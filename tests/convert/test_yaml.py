@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from segspec.convert.entry import entries_of
+from segspec.convert.prototxt import prototxt_text
 from segspec.convert.yaml import spec_text
 from segspec.errors import Source, SpecError
+from segspec.graph.nominal import nominal_graph
 from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.net import load_net, read_net
 from segspec.spec.netspec import NetSpec
@@ -80,6 +82,20 @@ def test_every_layer_with_one_input_reads_back_the_same() -> None:
 def test_the_scale_stays_where_something_reads_between() -> None:
     between = CAFFE.replace('bottom: "conv1" top: "conv1" scale_param', 'bottom: "conv1" top: "scaled" scale_param')
     assert "- Scale" in small(between)
+
+
+def test_fields_without_a_meaning_stay_with_the_net() -> None:
+    strange = CAFFE.replace('name: "small"', 'name: "small" odd: 3').replace(
+        "num_output: 2", 'num_output: 2 odd { a: "x y" b: [FOO, 1.5] }'
+    )
+    spec = read_caffe_net(Source("small.prototxt", strange))
+    text = spec_text(spec)
+    assert "  '': {odd: 3}" in text.splitlines()
+    assert "  a_b: {convolution_param.odd: {a: 'x y', b: [FOO, 1.5]}}" in text.splitlines()
+    kept = read_net(Source("small.yaml", text), Path())
+    again = prototxt_text(kept, nominal_graph(kept))
+    assert "odd: 3\nlayer" in again
+    assert '    odd { a: "x y" b: [FOO, 1.5] }' in again.splitlines()
 
 
 def test_an_input_besides_images_and_labels_is_refused() -> None:

@@ -1,0 +1,52 @@
+"""What a prototxt says that has no meaning here: kept beside the net, so that it is there when the net is written back.
+
+In YAML it stands under `unread:`, by layer and by the field with its message; fields of the net itself under ''.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from segspec.spec.netspec import Unread
+from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe
+from segspec.syntax.write import scalar
+
+
+def unread_lines(unread: Iterable[Unread]) -> list[str]:
+    """The lines of the section, with its key; none where nothing was left over."""
+    layers: dict[str, list[Unread]] = {}
+    for field in unread:
+        layers.setdefault(field.layer, []).append(field)
+    lines = ["unread:"] if layers else []
+    for layer, fields in layers.items():
+        shown = ", ".join(f"{scalar(field.field)}: {_flow(field.value)}" for field in fields)
+        lines.append(f"  {scalar(layer)}: {{{shown}}}")
+    return lines
+
+
+def read_unread(node: Node | None, problems: Problems) -> tuple[Unread, ...]:
+    """The fields of the section."""
+    if node is None:
+        return ()
+    if not isinstance(node, Mapping) or not all(isinstance(fields, Mapping) for _, fields in node):
+        hint = "write 'unread: {conv1: {convolution_param.engine: CAFFE}}'"
+        problems.add(f"'unread' holds fields by layer, got {describe(node)}", node.span, hint)
+        return ()
+    return tuple(
+        Unread(layer.text, field.text, value)
+        for layer, fields in node
+        if isinstance(fields, Mapping)
+        for field, value in fields
+    )
+
+
+def _flow(node: Node) -> str:
+    """A value as YAML on one line. A text that was in quotes stays in quotes, which tell it from an enumeration."""
+    match node:
+        case Mapping():
+            return "{" + ", ".join(f"{scalar(key.text)}: {_flow(value)}" for key, value in node) + "}"
+        case Sequence():
+            return "[" + ", ".join(map(_flow, node.items)) + "]"
+        case Scalar(quoted=True):
+            return "'" + node.text.replace("'", "''") + "'" if node.text.isprintable() else scalar(node.text)
+    return scalar(node.value)
