@@ -62,6 +62,34 @@ def test_grouped_and_dilated_convolutions_fold_as_well(make_model: Any) -> None:
     np.testing.assert_allclose(outputs(after), outputs(model), rtol=1e-4, atol=1e-4)
 
 
+def test_a_deconvolution_carries_a_normalisation(make_model: Any) -> None:
+    deconv = "  - Deconvolution: {name: deconv, num_output: 5, kernel_size: 3, stride: 2}\n"
+    model = make_model(f"layers:\n{deconv}  - BatchNorm: {{name: bn}}\n{SCORE}")
+    after, merged = folded(model)
+    assert merged == ("bn",)
+    np.testing.assert_allclose(outputs(after), outputs(model), rtol=1e-4, atol=1e-4)
+
+
+def test_statistics_that_were_folded_into_scale_and_shift_fold_on(make_model: Any) -> None:
+    conv = "  - Convolution: {name: conv, num_output: 4, kernel_size: 1, bias_term: false}\n"
+    model = make_model(f"layers:\n{conv}  - BN: {{name: bn, bn_mode: INFERENCE}}\n{SCORE}")
+    after, merged = folded(model)
+    assert merged == ("bn",)
+    assert after.params.keys() == {"conv", "score"}
+    np.testing.assert_allclose(outputs(after), outputs(model), rtol=1e-5, atol=1e-4)
+
+
+def test_an_offset_far_above_the_factor_costs_no_precision(make_model: Any) -> None:
+    conv = "  - Convolution: {name: conv, num_output: 2, kernel_size: 1}\n"
+    model = make_model(f"layers:\n{conv}  - BatchNorm: {{name: bn}}\n{SCORE}")
+    params, state = dict(model.params["conv"]), dict(model.state)
+    params["bias"] = jax.numpy.full(2, 5000.0)
+    state["bn"] = {**state["bn"], "mean": jax.numpy.full(2, 5000.0)}
+    after, _ = folded(Model(model.spec, {**model.params, "conv": params}, state))
+    factor = np.asarray(model.params["bn"]["scale"], np.float64) / np.sqrt(np.asarray(state["bn"]["variance"]) + 1e-5)
+    np.testing.assert_allclose(after.params["conv"]["weight"], model.params["conv"]["weight"] * factor, rtol=1e-6)
+
+
 def test_several_fold_at_once_and_branches_read_the_right_blob(make_model: Any) -> None:
     text = """layers:
   - Convolution: {name: a, num_output: 4, kernel_size: 3, pad: 1}
@@ -79,8 +107,13 @@ def test_several_fold_at_once_and_branches_read_the_right_blob(make_model: Any) 
 
 STAY = {
     "behind a ReLU": "  - Convolution: {name: conv, num_output: 4, kernel_size: 1}\n  - ReLU\n  - BN: {name: bn}\n",
-    "behind a deconvolution": (
-        "  - Deconvolution: {name: conv, num_output: 4, kernel_size: 2, stride: 2}\n  - BN: {name: bn}\n"
+    "behind a deconvolution in groups": (
+        "  - Deconvolution: {name: conv, num_output: 3, group: 3, kernel_size: 2, stride: 2}\n  - BN: {name: bn}\n"
+    ),
+    "behind a deconvolution with rows of zeros": (
+        "  - Convolution: {name: half, num_output: 4, kernel_size: 2, stride: 2}\n"
+        "  - Deconvolution: {name: conv, num_output: 4, kernel_size: 2, stride: 2, size_of: data}\n"
+        "  - BN: {name: bn}\n"
     ),
     "where another layer reads the convolution": (
         "  - Convolution: {name: conv, num_output: 4, kernel_size: 1}\n  - BN: {name: bn}\n"
