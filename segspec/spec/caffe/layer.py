@@ -85,7 +85,7 @@ def read_parameters(
     inner: Unknown = []
     entries = tuple(_entries(layer_type, fields, dialect, span, inner))
     for name, values in fields.items():
-        if name.startswith("loss_param.") and layer_type.role != "loss":
+        if name.startswith("loss_param.") and layer_type.role == "feature":
             findings.unread.append(Unread(subject.name, name, values[-1][1]))
         elif name not in names:
             findings.leave_out(subject.name, layer_type.type, f"{subject} has no parameter", name, *values[-1])
