@@ -134,6 +134,37 @@ def test_erfnet_counts_what_the_arithmetic_says() -> None:
     assert graph(FOLDER / "erfnet.yaml").parameters == encoder + up(128, 64) + up(64, 16) + (4 * 16 + 1) * 19
 
 
+CLASSIFIERS = {
+    # Caffe's releases with 1000 classes; ResNet-50 has a bias in its first convolution there
+    "vgg16": ("[vgg]", ["vgg16", "vgg_fc", "InnerProduct: {num_output: 1000}"], 138_357_544),
+    "alexnet": ("[alexnet, vgg]", ["alexnet", "vgg_fc: {size: 6}", "InnerProduct: {num_output: 1000}"], 60_965_224),
+    "resnet50": ("[resnet]", ["resnet: {n: 6}"], 25_557_096 - 64),
+    "resnet101": ("[resnet]", ["resnet: {n: 23}"], 44_549_160),
+}
+RESNET = """blocks:
+  resnet:
+    args: {n: int}
+    layers:
+      - resnet_stem
+      - stage: {mid: 64, n: 3}
+      - stage: {mid: 128, n: 4, stride: 2}
+      - stage: {mid: 256, n: $n, stride: 2}
+      - stage: {mid: 512, n: 3, stride: 2}
+      - Pooling: {pool: AVE, global_pooling: true}
+      - InnerProduct: {num_output: 1000}
+"""
+
+
+@pytest.mark.parametrize(("use", "layers", "count"), CLASSIFIERS.values(), ids=CLASSIFIERS)
+def test_encoders_with_their_classifiers_count_what_the_originals_count(
+    use: str, layers: list[str], count: int
+) -> None:
+    lines = "".join(f"  - {layer}\n" for layer in layers)
+    text = f"segspec: 1\nuse: {use}\ninput: {{height: 224, width: 224}}\n{RESNET * ('resnet' in use)}layers:\n{lines}"
+    spec = read_net(Source("encoder.yaml", text), FOLDER)
+    assert build(spec, "TRAIN", net_inputs(spec, None)).parameters == count
+
+
 def resnet(n: int) -> int:
     """ResNet of 3, 4, n, 3 bottlenecks without its classifier, normalised, without biases."""
 
