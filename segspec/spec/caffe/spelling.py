@@ -64,7 +64,7 @@ def respell(fields: Fields, subject: str, problems: Problems) -> Fields:
         for field, short in _PAIRED.items():
             fields = _pair(fields, f"{message}.{field}", f"{message}.{short}", subject, problems)
     fields = _pair(fields, "transform_param.crop_size", "transform_param.crop", subject, problems)
-    return _round_mode(_normalization(_class_weights(_no_crop(fields))))
+    return _round_mode(_normalization(_class_weights(_no_crop(_label_type(fields)))))
 
 
 def _pair(fields: Fields, name: str, short: str, subject: str, problems: Problems) -> Fields:
@@ -109,6 +109,16 @@ def _normalization(fields: Fields) -> Fields:
     if name in fields and newer not in fields:
         key, value = fields[name][-1]
         rest[newer] = [(key, Scalar("VALID" if is_true(value) else "BATCH_SIZE", value.span))]
+    return rest
+
+
+def _label_type(fields: Fields) -> Fields:
+    """`has_label: false`, as DeepLab first wrote it, is `label_type: NONE`."""
+    name, newer = "image_data_param.has_label", "image_data_param.label_type"
+    rest = {key: values for key, values in fields.items() if key != name}
+    if name in fields and newer not in fields and not is_true(_last(fields, name)):
+        key, value = fields[name][-1]
+        rest[newer] = [(key, Scalar("NONE", value.span))]
     return rest
 
 

@@ -108,3 +108,10 @@ def test_a_crop_of_two_sides_is_a_crop_size() -> None:
       dense_image_data_param { source: "s.txt" crop_height: 24 crop_width: 32 mirror: true } }"""
     found = read(text)
     assert (found.data["train"].crop_size, found.data["train"].mirror, found.warnings) == ((24, 32), True, ())
+
+
+@pytest.mark.parametrize(("written", "meant"), [("has_label: false", "NONE"), ("has_label: true", "IMAGE")])
+def test_images_that_have_no_label(written: str, meant: str) -> None:
+    text = f'layer {{ name: "data" type: "ImageSegData" top: "data" image_data_param {{ source: "s" {written} }} }}'
+    found = read_caffe_net(Source("net.prototxt", text)).data["train"]
+    assert isinstance(found, ImageSegData) and found.label_type == meant
