@@ -13,13 +13,16 @@ from segspec.syntax.write import scalar
 
 
 def unread_lines(unread: Iterable[Unread]) -> list[str]:
-    """The lines of the section, with its key; none where nothing was left over."""
-    layers: dict[str, list[Unread]] = {}
+    """The lines of the section, with its key; none where nothing was left over. What stands several times is a list."""
+    layers: dict[str, dict[str, list[Node]]] = {}
     for field in unread:
-        layers.setdefault(field.layer, []).append(field)
+        layers.setdefault(field.layer, {}).setdefault(field.field, []).append(field.value)
     lines = ["unread:"] if layers else []
     for layer, fields in layers.items():
-        shown = ", ".join(f"{scalar(field.field)}: {_flow(field.value)}" for field in fields)
+        values = {
+            name: Sequence(tuple(nodes), nodes[0].span) if nodes[1:] else nodes[0] for name, nodes in fields.items()
+        }
+        shown = ", ".join(f"{scalar(name)}: {_flow(value)}" for name, value in values.items())
         lines.append(f"  {scalar(layer)}: {{{shown}}}")
     return lines
 

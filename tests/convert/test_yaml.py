@@ -86,15 +86,18 @@ def test_the_scale_stays_where_something_reads_between() -> None:
 
 def test_fields_without_a_meaning_stay_with_the_net() -> None:
     strange = CAFFE.replace('name: "small"', 'name: "small" odd: 3').replace(
-        "num_output: 2", 'num_output: 2 odd { a: "x y" b: [FOO, 1.5] }'
+        "num_output: 2", 'num_output: 2 odd { a: "x y" b: [FOO, 1.5] } more: 1 more: 2'
     )
     spec = read_caffe_net(Source("small.prototxt", strange))
     text = spec_text(spec)
     assert "  '': {odd: 3}" in text.splitlines()
-    assert "  a_b: {convolution_param.odd: {a: 'x y', b: [FOO, 1.5]}}" in text.splitlines()
+    assert (
+        "  a_b: {convolution_param.odd: {a: 'x y', b: [FOO, 1.5]}, convolution_param.more: [1, 2]}" in text.splitlines()
+    )
     kept = read_net(Source("small.yaml", text), Path())
     again = prototxt_text(kept, nominal_graph(kept))
     assert "odd: 3\nlayer" in again
+    assert "    more: [1, 2]" in again.splitlines()
     assert '    odd { a: "x y" b: [FOO, 1.5] }' in again.splitlines()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -45,6 +45,10 @@ class Findings:
     def warn(self, message: str, span: Span, hint: str = "") -> None:
         self._warnings.append(Diagnostic(message, span, hint, severity="warning"))
 
+    def keep(self, layer: str, field: str, values: Iterable[tuple[Scalar, Node]]) -> None:
+        """Notes a field of a layer that has no meaning here, as often as it stands there."""
+        self.unread += (Unread(layer, field, value) for _, value in values)
+
     def leave_out(self, layer: str, kind: str, subject: str, path: str, key: Scalar, value: Node) -> None:
         """Notes a field without a meaning; of many layers of a type that have it, one warning tells."""
         self.unread.append(Unread(layer, path, value))
@@ -78,7 +82,7 @@ def read_parameters(
     """
     written = gather(layer, COMMON | SILENT)
     for name in filter(_is_silent, written):
-        findings.unread.append(Unread(subject.name, name, written[name][-1][1]))
+        findings.keep(subject.name, name, written[name])
     said = {name: values for name, values in written.items() if not _is_silent(name)}
     fields = respell(said, str(subject), findings.problems)
     names = _field_names(layer_type)
@@ -86,8 +90,9 @@ def read_parameters(
     entries = tuple(_entries(layer_type, fields, dialect, span, inner))
     for name, values in fields.items():
         if name.startswith("loss_param.") and layer_type.role == "feature":
-            findings.unread.append(Unread(subject.name, name, values[-1][1]))
+            findings.keep(subject.name, name, values)
         elif name not in names:
+            findings.keep(subject.name, name, values[:-1])
             findings.leave_out(subject.name, layer_type.type, f"{subject} has no parameter", name, *values[-1])
     for key, value in inner:
         findings.leave_out(subject.name, layer_type.type, f"{subject} has no parameter", key.text, key, value)
