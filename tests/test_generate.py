@@ -94,7 +94,6 @@ GOOD = {
     "arithmetic": "- Dropout: {repeat: $n - 1, when: $i > 2}",
     "block": "- cbr: {name: e1, out: 8, repeat: 2}",
     "bare block": "- cbr",
-    "block without a scope": "- cbr: {name: null, out: 8}",
     "loop": "- foreach: {i: [1, 2], n: $widths}\n  do:\n    - cbr: {out: $n}",
     "branches": "- sum: [[ReLU, {cbr: {out: 8}}], [], Sigmoid]\n  name: joined",
     "rules": "- InnerProduct: {num_output: 8, param: [{lr_mult: 0}, {name: shared, decay_mult: 0}]}",

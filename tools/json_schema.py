@@ -76,10 +76,7 @@ def spec_schema() -> Schema:
             "block_use": {
                 "description": "A block with its arguments.",
                 "type": ["object", "null"],
-                "properties": {
-                    "name": {"anyOf": [{"$ref": "#/$defs/common_name"}, {"type": "null"}]},
-                    **{name: {"$ref": f"#/$defs/common_{name}"} for name in _BLOCK_USE if name != "name"},
-                },
+                "properties": {name: {"$ref": f"#/$defs/common_{name}"} for name in _BLOCK_USE},
             },
             "block": _block(),
             **{f"common_{name}": _fillable(schema) for name, schema in _COMMON.items()},

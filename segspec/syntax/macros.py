@@ -140,12 +140,11 @@ class _Expansion:
             yield from items * times
 
     def _name(self, block: Block, type: Scalar, fields: Mapping, times: int, env: _Env) -> str:
-        """A block is named by its user, or by number at the top level; inside another block, or by null, it is not."""
+        """A block is named by its user, or by number at the top level; inside another block it adds no scope."""
         node = fields.get("name")
-        nameless = isinstance(node, Scalar) and node.value is None
-        if node is not None and not nameless:
+        if node is not None and not (isinstance(node, Scalar) and node.value is None):
             return layer_name(node, self.problems)
-        if env.active or nameless or not times or not block.scope:
+        if env.active or not times or not block.scope:
             return ""
         env.numbers[type.text] += 1
         return f"{type.text}{env.numbers[type.text]}"

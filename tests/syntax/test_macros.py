@@ -58,12 +58,6 @@ def test_unnamed_blocks_at_the_top_are_numbered_and_inner_ones_add_no_scope() ->
     assert all(isinstance(part, Use) for item in items if isinstance(item, Scope) for part in item.body)
 
 
-def test_a_block_whose_name_is_null_adds_no_scope() -> None:
-    items, problems = grow(CBR + "layers:\n  - cbr: {name: null, out: 8}\n  - cbr: {out: 4}\n")
-    assert not problems.found
-    assert [item.name if isinstance(item, Scope) else item.type.text for item in items] == ["Conv", "ReLU", "cbr1"]
-
-
 def test_a_block_without_scope_is_none_unless_it_is_named() -> None:
     plain = CBR.replace("    args", "    scope: false\n    args", 1)
     items, problems = grow(plain + "layers:\n  - cbr: {out: 8}\n  - cbr: {name: x, out: 4}\n")
