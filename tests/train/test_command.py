@@ -507,3 +507,23 @@ def test_curves_are_drawn_at_the_end_however_short_the_training(project: Any, tm
     run = tmp_path / "run"
     assert train(project, run, "--solver-set", "max_iter=3") == 0
     assert (run / "curves.png").read_text() == "3"
+
+
+def test_caffes_solver_trains_alone(project: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layers = [
+        f'layer {{ type: "DenseImageData" top: "data" top: "label" include {{ phase: {phase} }} '
+        f'dense_image_data_param {{ source: "{project.folder / name}" batch_size: 2 }} }}'
+        for phase, name in (("TRAIN", "train.txt"), ("TEST", "val.txt"))
+    ]
+    net = """
+    layer { name: "score" type: "Convolution" bottom: "data" top: "score"
+      convolution_param { num_output: 2 kernel_size: 1 weight_filler { type: "msra" } } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" }"""
+    (tmp_path / "net.prototxt").write_text("\n".join([*layers, net]))
+    solver = tmp_path / "solver.prototxt"
+    solver.write_text('net: "net.prototxt" base_lr: 1e-5 lr_policy: "fixed" max_iter: 2 display: 1 test_interval: 2')
+    run = tmp_path / "run"
+    assert main(["train", str(solver), "--run", str(run), "--workers", "0"]) == 0
+    assert [iteration for iteration, _ in losses(run)] == [1, 2]
+    assert [iteration for iteration, *_ in scores(run)] == [0, 2]
+    assert "there is no 'net.prototxt' in the working directory" in capsys.readouterr().err

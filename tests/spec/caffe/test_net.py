@@ -279,6 +279,13 @@ def test_loss_weights_are_one_a_top() -> None:
     assert net.layers[0].loss_weights == (0.5, 0.0)
 
 
+@pytest.mark.parametrize(("flags", "told"), [("true", False), ("1", False), ("false", True), ("0", True)])
+def test_a_gradient_that_caffe_would_stop_is_told(flags: str, told: bool) -> None:
+    net = read(HEAD + layer("ReLU", f"propagate_down: {flags}"))
+    assert bool(net.warnings) == told
+    assert loss("propagate_down: true propagate_down: false") == loss("")
+
+
 @pytest.mark.parametrize(
     ("net", "dialect"),
     [
