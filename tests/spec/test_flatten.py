@@ -106,6 +106,13 @@ def test_dollar_signs_stay_dollar_signs() -> None:
     )
 
 
+def test_the_numbers_of_a_data_set_stay_with_its_classes() -> None:
+    table = "{classes: {a: [0, 0, 0], b: [1, 1, 1]}, ids: [7, 11], ignore: {label: 255, ids: [0, 3]}}"
+    flat = same(f"classes: {table}\nlayers: [ReLU]\n")
+    assert "  ids: [7, 11]\n" in flat
+    assert "color: [0, 0, 0], ids: [0, 3]}\n" in flat
+
+
 def test_macros_are_carried_out_and_nothing_is_left_of_them() -> None:
     flat = same(
         "params: {n: 2}\nblocks: {b: {args: {k: 1}, layers: [ReLU, TanH: {when: $k > 1}]}}\n"
