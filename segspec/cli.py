@@ -310,10 +310,15 @@ def _check_train(options: argparse.Namespace) -> None:
 
 
 def _add_statistics(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
-    example = "  segspec compute-bn-stats runs/segnet_camvid --mode exact"
+    example = (
+        "  segspec compute-bn-stats runs/segnet_camvid --mode exact\n"
+        "  segspec compute-bn-stats train.prototxt --weights iter_10000.caffemodel --out test_weights.caffemodel"
+    )
     help = "measure what batch normalisation infers with, over the training images"
     parser = _verb(verbs, "compute-bn-stats", help, example, _compute_statistics)
-    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("model", type=Path, help="run folder, or a spec together with --weights")
+    parser.add_argument("--weights", type=Path, metavar="FILE_OR_RUN", help="weights for a spec")
+    _add_weights_map(parser)
     parser.add_argument(
         "--mode",
         choices=("exact", "tutorial"),
@@ -321,23 +326,38 @@ def _add_statistics(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
         help="exact: mean and variance over all pixels; tutorial: averages over batches, as SegNet's script",
     )
     parser.add_argument("--fold", action="store_true", help="also write a net with the statistics merged into it")
-    parser.add_argument("--images", type=Path, metavar="LIST_OR_FOLDER", help="images to use instead of the run's own")
+    help = (
+        "weights to infer with: a .safetensors that holds the statistics, or a .caffemodel, in which they are folded "
+        "into the scale and shift of SegNet's BN; or a folder (default: RUN/bn, for a spec test_weights here)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE_OR_DIR", help=help)
+    parser.add_argument("--overwrite", action="store_true", help="replace the file of --out if it exists")
+    parser.add_argument("--images", type=Path, metavar="LIST_OR_FOLDER", help="images to use instead of the spec's own")
     parser.add_argument("--batch-size", type=_count, metavar="N", help="images in one batch (default: as in training)")
     parser.add_argument("--snapshot", default="best", metavar="best|last|N", help="which snapshot of the run")
+    _add_set(parser)
 
 
 def _compute_statistics(options: argparse.Namespace) -> None:
+    _refuse_map_alone(options)
     tune_process()
-    from segspec.evaluate.compute_statistics import compute_statistics
+    from segspec.evaluate.compute_statistics import Request, compute_statistics
 
-    _prepare_as(options.run)
+    _prepare_as(options.model)
     compute_statistics(
-        options.run,
-        options.mode,
-        images=options.images,
-        batch_size=options.batch_size,
-        merge=options.fold,
-        snapshot=options.snapshot,
+        Request(
+            options.model,
+            options.mode,
+            options.weights,
+            options.weights_map,
+            tuple(options.overrides),
+            options.images,
+            options.batch_size,
+            options.fold,
+            options.snapshot,
+            options.out,
+            options.overwrite,
+        )
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -12,17 +12,16 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from segspec.atomic import write_atomically
 from segspec.data.sources import ImageSource, open_images, open_source
-from segspec.errors import Diagnostic, RunError, SpecError
-from segspec.evaluate.fold import fold
+from segspec.errors import Diagnostic, SpecError
 from segspec.evaluate.images import collect
-from segspec.evaluate.load import COMPUTED, Loaded, load_run
+from segspec.evaluate.inference_files import weights_path, write_folded, write_inference_weights
+from segspec.evaluate.load import COMPUTED, Loaded, load
 from segspec.evaluate.model import Model, deploy_graph
 from segspec.evaluate.progress import image_bar
-from segspec.evaluate.statistics import Collector, Mode, batches_needed, normalised_layers
-from segspec.graph.nominal import nominal_graph
-from segspec.spec.flatten import flat_text
+from segspec.evaluate.statistics import Collector, Mode, batches_needed
+from segspec.layers.data import DenseImageData
+from segspec.layers.normalization import BN
 from segspec.weights.files import Blobs, write_weights
 
 Images = npt.NDArray[np.uint8]
@@ -30,45 +29,91 @@ MUCH = 0.5
 """Share of the variance between batches from which a net is warned of."""
 
 
-def compute_statistics(
-    run: Path,
-    mode: Mode,
-    *,
-    images: Path | None = None,
-    batch_size: int | None = None,
-    merge: bool = False,
-    snapshot: str = "best",
-) -> Path:
-    """Measures the statistics of a run's net and writes them beside its snapshots, which stay as they are.
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks of a measurement.
 
-    Args:
-        run: the run folder.
+    Attributes:
+        model: a run folder, or a spec together with weights.
         mode: `exact` or `tutorial`, see `Collector`.
-        images: a list or folder of images to use instead of the run's training images; labels are not needed.
+        weights: weights for a spec.
+        weights_map: which layers of the weights the net's layers take; None: those of the same names.
+        overrides: changes to the spec.
+        images: a list or folder of images to use instead of the training images; labels are not needed.
         batch_size: images in a batch; None: as in training.
         merge: whether to write a net with the statistics merged into its convolutions as well.
-        snapshot: which snapshot's weights: `best`, `last` or an iteration.
+        snapshot: which snapshot of a run: `best`, `last` or an iteration.
+        out: the file of weights to infer with, or a folder for it; None: for a run, statistics beside its snapshots.
+        overwrite: whether that file may exist.
+    """
+
+    model: Path
+    mode: Mode = "exact"
+    weights: Path | None = None
+    weights_map: str | None = None
+    overrides: tuple[str, ...] = ()
+    images: Path | None = None
+    batch_size: int | None = None
+    merge: bool = False
+    snapshot: str = "best"
+    out: Path | None = None
+    overwrite: bool = False
+
+
+def compute_statistics(request: Request) -> Path:
+    """Measures the statistics of a net over its training images, and writes what it infers with.
+
+    Of a run these are statistics beside its snapshots, which stay as they are; of a spec with weights, or where a file
+    is named, weights that hold them.
 
     Returns:
-        The file of statistics.
+        The file that was written: of a net whose statistics are folded in already, the net that they are merged into.
     """
-    loaded = load_run(run, snapshot)
-    assert loaded.folder is not None
+    loaded = load(request.model, request.weights, request.snapshot, request.overrides, request.weights_map)
     for warning in loaded.warnings:
         print(warning.render(), file=sys.stderr)
     model = loaded.model
-    source = _source(model, images)
+    if loaded.folder and request.out is None:
+        path, folded = loaded.folder.statistics / COMPUTED, loaded.folder.statistics / "folded.yaml"
+    else:
+        read = request.weights or request.model
+        path = weights_path(model, request.out, read, overwrite=request.overwrite)
+        folded = path.with_name(f"{path.stem}_folded.yaml")
+    if request.merge and _infers_already(model):
+        print(write_folded(folded, model, {}))
+        return folded
+    source = _source(model, request.images)
     data = model.spec.data.get("train")
-    batch = batch_size or (data.batch_size if data else 1)
-    found, used = measure(model, source, mode, batch)
-    path = loaded.folder.statistics / COMPUTED
-    about = {"iteration": str(loaded.iteration), "mode": mode, "images": str(used), "batch_size": str(batch)}
-    write_weights(path, found, about=about)
-    print(f"{path}: {mode} statistics of {len(found)} layers over {used} images, for {loaded.weights}")
-    print(f"compare: segspec test {run} --statistics computed, and --statistics running", file=sys.stderr)
-    if merge:
-        _write_folded(loaded, found)
+    batch = request.batch_size or (data.batch_size if data else 1)
+    found, used = measure(model, source, request.mode, batch)
+    _write(path, loaded, request, found, {"images": str(used), "batch_size": str(batch)})
+    if request.merge:
+        print(write_folded(folded, model, found))
     return path
+
+
+def _infers_already(model: Model) -> bool:
+    """Whether the net has BN in mode INFERENCE, and nothing to measure."""
+    kept = any("mean" in blobs for blobs in model.state.values())
+    return not kept and any(isinstance(layer.layer, BN) for layer in model.spec.layers)
+
+
+def _write(path: Path, loaded: Loaded, request: Request, found: Blobs, about: dict[str, str]) -> None:
+    """Writes the file and says what it is."""
+    mode, used = request.mode, about["images"]
+    told = f"{path}: {mode} statistics of {len(found)} layers over {used} images, for {loaded.weights}"
+    if loaded.folder and request.out is None:
+        write_weights(path, found, about={"iteration": str(loaded.iteration), "mode": mode, **about})
+        print(told)
+        remark = f"compare: segspec test {request.model} --statistics computed, and --statistics running"
+    else:
+        told_of = {"mode": mode, **about, "weights": loaded.weights}
+        folded = write_inference_weights(path, loaded.model, found, told_of)
+        print(told)
+        remark = f"use: segspec test {request.model} --weights {path} IMAGES"
+        if folded:
+            remark = "folded into scale and shift: for the net whose BN say bn_mode: INFERENCE"
+    print(remark, file=sys.stderr)
 
 
 def measure(model: Model, source: ImageSource, mode: Mode, batch_size: int) -> tuple[Blobs, int]:
@@ -90,7 +135,8 @@ def measure(model: Model, source: ImageSource, mode: Mode, batch_size: int) -> t
             collectors[images.shape].add(model.params, model.state, images, jax.random.fold_in(key, number))
             used += images.shape[0]
     if sums is None or not sums.sums:
-        hint = "nothing needs to be computed"
+        inferring = _infers_already(model)
+        hint = "its BN say bn_mode: INFERENCE; give the net for training" if inferring else "nothing is to be computed"
         raise SpecError("no layer of the net keeps statistics", place=model.spec.source.name, hint=hint)
     _warn_of_spread(sums)
     return {name: dict(blobs) for name, blobs in sums.result().items()}, used
@@ -133,27 +179,10 @@ def _stacked(images: Iterable[Images], batch_size: int) -> Iterator[Images]:
 def _source(model: Model, images: Path | None) -> ImageSource:
     """The training images as the net is tested on them: resized but not varied."""
     layer = model.spec.data.get("train")
-    if layer is None:
-        raise RunError("the run's spec names no training images", hint="name some with --images")
     if images is not None:
-        return open_images([entry.image for entry in collect([str(images)])], layer)
+        plain = DenseImageData(source=str(images), color=model.channels > 1)
+        return open_images([entry.image for entry in collect([str(images)])], layer or model.data or plain)
+    if layer is None:
+        place = model.spec.source.name
+        raise SpecError("the spec names no training images", place=place, hint="name some with --images")
     return open_source(layer, None, Path())
-
-
-def _write_folded(loaded: Loaded, found: Blobs) -> None:
-    """Writes `folded.yaml` and `folded.safetensors`, a net that needs no statistics any more."""
-    assert loaded.folder is not None
-    model = loaded.model
-    graph = nominal_graph(model.spec)
-    state = {name: {**model.state[name], **_arrays(found[name])} for name in found}
-    spec, params, rest, merged = fold(model.spec, graph, model.params, {**model.state, **state})
-    path = loaded.folder.statistics / "folded.yaml"
-    write_atomically(path, flat_text(replace(spec, name=f"{spec.name}_folded")).encode())
-    write_weights(path.with_suffix(".safetensors"), params, rest)
-    left = len(normalised_layers(graph)) - len(merged)
-    remark = f"; {left} follow no convolution of their own and stay" if left else ""
-    print(f"{path}: {len(merged)} normalisations merged into their convolutions{remark}")
-
-
-def _arrays(blobs: dict[str, npt.NDArray[np.generic]]) -> dict[str, jax.Array]:
-    return {name: jax.numpy.asarray(value) for name, value in blobs.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -13,7 +13,9 @@ import numpy as np
 from segspec.data.mean import with_channel_means
 from segspec.errors import Diagnostic, RunError, UsageError
 from segspec.evaluate.model import Model, empty_trees
+from segspec.graph.graph import Graph
 from segspec.graph.nominal import nominal_graph
+from segspec.layers.normalization import BN
 from segspec.net import Tree, init_shapes
 from segspec.run.blobs import read_blobs
 from segspec.run.folder import RunFolder, open_run
@@ -108,10 +110,17 @@ def load_weighted(
     found = read_blobs(weights, graph, load_weights_map(weights_map))
     params, state, transfer = fit(graph, params, state, found)
     warnings = spec.warnings
+    transfer = replace(transfer, initial=tuple(_truly_missing(graph, transfer.initial)))
     if transfer.initial:
         message = f"blobs that the file lacks keep their initial values\n{transfer.as_text()}"
         warnings += (Diagnostic(message, place=found.place, severity="warning"),)
     return Loaded(Model(spec, params, state), None, None, found.place, warnings)
+
+
+def _truly_missing(graph: Graph, initial: Sequence[str]) -> Iterator[str]:
+    """The blobs without the running averages of BN, which caffe-segnet has none of: its files are whole without."""
+    averages = {f"{layer.name}.{blob}" for layer in graph.layers if isinstance(layer.layer, BN) for blob in layer.state}
+    return (name for name in initial if name not in averages)
 
 
 def load(
@@ -129,7 +138,7 @@ def load(
     if not path.exists():
         raise UsageError("there is no such run folder or spec", place=str(path))
     if weights is None:
-        hint = f"segspec test {path} --weights FILE IMAGES, or segspec test RUN IMAGES"
+        hint = "add --weights FILE, or name a run folder"
         raise UsageError(f"{path} is no run folder, and a spec needs --weights", hint=hint)
     return load_weighted(path, weights, overrides, weights_map)
 
@@ -142,7 +151,9 @@ def with_statistics(loaded: Loaded, choice: Choice) -> Loaded:
     """
     model = loaded.model
     if not _keeps_statistics(model.state):
-        return loaded._replace(model=model.using({}, "layer", "none in this net"))
+        folded = any(isinstance(layer.layer, BN) for layer in model.spec.layers)
+        origin = "folded into scale and shift" if folded else "none in this net"
+        return loaded._replace(model=model.using({}, "layer", origin))
     computed = _read_computed(loaded)
     fitting = computed is not None and computed.iteration == str(loaded.iteration)
     if choice == "computed" and not fitting:
@@ -154,7 +165,8 @@ def with_statistics(loaded: Loaded, choice: Choice) -> Loaded:
         loaded = loaded._replace(warnings=(*loaded.warnings, _passed_over(loaded, computed)))
     if choice == "batch" or (choice == "auto" and not _has_averages(model.state)):
         return loaded._replace(model=model.using({}, "batch", "each image's own"))
-    return loaded._replace(model=model.using({}, "running", "running averages of the training"))
+    origin = "running averages of the training" if loaded.folder else "kept in the weights"
+    return loaded._replace(model=model.using({}, "running", origin))
 
 
 class _Computed(NamedTuple):

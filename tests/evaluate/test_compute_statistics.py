@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from segspec.cli import main
-from segspec.evaluate.compute_statistics import compute_statistics, measure
+from segspec.evaluate.compute_statistics import Request, compute_statistics, measure
 from segspec.evaluate.load import COMPUTED, load_run, load_weighted, with_statistics
 from segspec.evaluate.predict import Predictor
 from segspec.run.folder import RunFolder
@@ -49,7 +49,7 @@ def pictures(project: Any) -> list[np.ndarray]:
 
 def test_every_training_image_counts_once_unvaried(run: RunFolder, project: Any, capsys: Any) -> None:
     before = digests(run.snapshots)
-    path = compute_statistics(run.path, "exact", batch_size=4)
+    path = compute_statistics(Request(run.path, "exact", batch_size=4))
     every = np.concatenate(inputs(run, pictures(project)))
     blobs, about = read_weights(path)
     np.testing.assert_allclose(blobs["bn"]["mean"], every.mean(0), rtol=1e-4)
@@ -64,7 +64,7 @@ def test_every_training_image_counts_once_unvaried(run: RunFolder, project: Any,
 
 def test_the_tutorials_count_of_batches_goes_round(run: RunFolder, project: Any) -> None:
     """6 images in batches of 4: 6 // 4 + 6 mod 4 = 3 batches, of which the second begins anew after two images."""
-    path = compute_statistics(run.path, "tutorial", batch_size=4)
+    path = compute_statistics(Request(run.path, "tutorial", batch_size=4))
     rows = inputs(run, pictures(project))
     batches = [np.concatenate([rows[n % 6] for n in range(start, start + 4)]) for start in (0, 4, 8)]
     blobs, about = read_weights(path)
@@ -80,7 +80,7 @@ def test_images_of_different_sizes_all_count(run: RunFolder, project: Any) -> No
     loaded = load_run(run.path)
     images = project.folder / "own.txt"
     images.write_text("".join(f"train{n}.png\n" for n in range(6)))
-    path = compute_statistics(run.path, "exact", images=images, batch_size=4)
+    path = compute_statistics(Request(run.path, "exact", images=images, batch_size=4))
     every = np.concatenate(inputs(run, pictures(project)))
     blobs, about = read_weights(path)
     np.testing.assert_allclose(blobs["bn"]["mean"], every.mean(0), rtol=1e-4)
@@ -89,7 +89,7 @@ def test_images_of_different_sizes_all_count(run: RunFolder, project: Any) -> No
 
 
 def test_the_test_verb_uses_them(run: RunFolder) -> None:
-    compute_statistics(run.path, "exact", snapshot="1")
+    compute_statistics(Request(run.path, "exact", snapshot="1"))
     assert (
         with_statistics(load_run(run.path, "1"), "auto").model.origin
         == "computed by compute-bn-stats (exact, 6 images)"
@@ -98,7 +98,7 @@ def test_the_test_verb_uses_them(run: RunFolder) -> None:
 
 
 def test_a_folded_net_predicts_the_same_without_statistics(run: RunFolder, capsys: Any) -> None:
-    compute_statistics(run.path, "exact", merge=True)
+    compute_statistics(Request(run.path, "exact", merge=True))
     assert "1 normalisations merged into their convolutions\n" in capsys.readouterr().out
     folded = load_weighted(run.statistics / "folded.yaml", run.statistics / "folded.safetensors")
     assert folded.warnings == ()
@@ -115,7 +115,7 @@ def test_what_stays_unfolded_keeps_its_statistics_through_the_file(
     layers = LAYERS.replace("  - BatchNorm", "  - ReLU\n  - BatchNorm")
     text = flat_text(load_net(project.write_spec(layers)))
     run = make_run(project.folder / "run", text, make_model(text.split("\n", 2)[2]))
-    compute_statistics(run.path, "exact", merge=True)
+    compute_statistics(Request(run.path, "exact", merge=True))
     folded = load_weighted(run.statistics / "folded.yaml", run.statistics / "folded.safetensors")
     computed = read_weights(run.statistics / COMPUTED)[0]
     for name, array in computed["bn"].items():
@@ -129,7 +129,7 @@ def test_what_cannot_be_measured_says_why(
     other = make_run(project.folder / "plain", plain, make_model(plain.split("\n", 2)[2]))
     assert main(["compute-bn-stats", str(other.path)]) == 2
     assert "no layer of the net keeps statistics" in capsys.readouterr().err
-    assert main(["compute-bn-stats", str(project.folder / "none")]) == 1
+    assert main(["compute-bn-stats", str(project.folder / "none")]) == 2
     assert main(["compute-bn-stats", str(run.path), "--images", str(project.folder / "none.png")]) == 1
     assert "no such image, folder or list" in capsys.readouterr().err
     (project.folder / "train4.png").write_bytes(b"\x89PNG broken")
