@@ -22,6 +22,8 @@ _ITEM = re.compile(r" *((?:- +)*)(?=\S)")
 _JOINED = re.compile(r"( *(?:- +)*)([A-Za-z_]\w*):([^\s:/\\].*)")
 _KEY = re.compile(r"""[^\s'"#{\[\]},:-][^'":]*:(?=\s|$)""")
 _ONE_LINE = re.compile(r""" *(?:- +)*([A-Za-z_][^'":{\[]*): +([^'"{\[ ].*)""")
+_IN_WORD = r"(?:[^\s,{}\[\]$]|\$(?!\{))*"
+_DOLLAR_BRACE = re.compile(rf"{_IN_WORD}(?:\$\{{\w*\}}{_IN_WORD})+")
 _NO_COMMA = re.compile(r""".*[^\s,{\[:-]\s+([A-Za-z_]\w*)""")
 
 
@@ -197,6 +199,16 @@ def _indentation(case: _Case) -> list[Diagnostic]:
     return [found] if found else []
 
 
+def _dollar_brace(case: _Case) -> list[Diagnostic]:
+    """`{name: conv${i}_1}`: the brace behind the dollar sign ends the text."""
+    words = _DOLLAR_BRACE.finditer(case.source.line(case.line)[:_WIDEST]) if "flow" in case.context else ()
+    word = next((word for word in words if word.start() < case.column - 1 < word.end()), None)
+    if word is None:
+        return []
+    span = case.span(case.line, word.start() + 1, len(word[0]))
+    return [Diagnostic("a text with '${' needs quotes inside braces", span, f'write "{_cut(word[0])}"')]
+
+
 def _comma(case: _Case) -> list[Diagnostic]:
     if "flow" not in case.context or not case.problem.endswith("got ':'"):
         return []
@@ -258,6 +270,7 @@ _RULES: tuple[Callable[[_Case], list[Diagnostic]], ...] = (
     _on_one_line,
     _key_without_colon,
     _indentation,
+    _dollar_brace,
     _comma,
     _not_closed,
     _quote,
