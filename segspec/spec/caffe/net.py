@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence as Items
+from collections.abc import Set
 from pathlib import Path
 
 from segspec.errors import Source, Span, did_you_mean
@@ -89,7 +90,7 @@ def net_of_tree(
     layers = [(key, rewrite(node)) for key, node in root if key.text == "layer" and isinstance(node, Mapping)]
     _check_net(root, [layer for _, layer in layers], findings.problems)
     reading = _Reading(dialect or tell_dialect([layer for _, layer in layers]), findings)
-    reading.declare_inputs(root)
+    reading.declare_inputs(root, {top.text for _, layer in layers for top in texts(layer, "top")})
     caffe_phase = "TRAIN" if phase == "TRAIN" else "TEST"
     other = "TEST" if phase == "TRAIN" else "TRAIN"
     states = (NetState.of(root, caffe_phase, stages, level), NetState.of(root, other, stages, level))
@@ -147,15 +148,16 @@ class _Reading:
         shape = self.blobs.declared.get("data", ())
         return InputSize(height=shape[2], width=shape[3], channels=shape[1]) if len(shape) == 4 else None
 
-    def declare_inputs(self, root: Mapping) -> None:
-        """The inputs of `input` with `input_shape` or four `input_dim` each."""
+    def declare_inputs(self, root: Mapping, made: Set[str]) -> None:
+        """The inputs of `input` with `input_shape` or four `input_dim` each; without, those that no layer makes."""
         inputs = texts(root, "input")
         shapes: list[Node] = [value for key, value in root if key.text == "input_shape"]
         if not shapes:
             dims = texts(root, "input_dim")
             shapes = [Sequence(tuple(dims[i : i + 4]), dims[i].span) for i in range(0, len(dims), 4)]
         if not shapes:
-            self.blobs.feed([Fed(name, part, ()) for name, part in zip(inputs, _PARTS, strict=False)])
+            open_ends = [name for name in inputs if name.text not in made]
+            self.blobs.feed([Fed(name, part, ()) for name, part in zip(open_ends, _PARTS, strict=False)])
         elif len(inputs) != len(shapes):
             span = inputs[0].span if inputs else shapes[0].span
             self.problems.add(f"the net declares {len(inputs)} 'input' and {len(shapes)} shapes", span)

@@ -240,6 +240,7 @@ def test_a_net_that_is_fed_takes_its_inputs_from_the_data_layers_of_any_phase() 
         'input: "x" input_shape { dim: 1 dim: 3 dim: 8 dim: 6 }',
         'input: "x" input_shape { dim: [1, 3, 8, 6] }',
         'layer { name: "in" type: "Input" top: "x" input_param { shape: { dim: 1 dim: 3 dim: 8 dim: 6 } } }',
+        'input: "x" layer { type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 6 } } }',
     ],
 )
 def test_a_declared_image_is_the_nets_input(head: str) -> None:
