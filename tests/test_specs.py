@@ -12,6 +12,7 @@ from segspec.graph.build import build
 from segspec.graph.check import check
 from segspec.graph.graph import Graph
 from segspec.graph.inputs import declared_size, image_channels, net_inputs
+from segspec.layers.loss import SoftmaxWithLoss
 from segspec.spec.flatten import flat_text
 from segspec.spec.library import shipped
 from segspec.spec.net import load_net, read_net
@@ -218,6 +219,23 @@ def test_fits_other_sizes_odd_and_small(path: Path, size: tuple[int, int]) -> No
     net = graph(path, size=(height, width))
     assert net.classes is not None
     assert net.blobs[net.prediction].shape == (2, height, width, net.classes.count)
+
+
+@pytest.mark.parametrize("name", ["pspnet", "icnet"])
+def test_predicts_with_the_main_scores_rather_than_those_of_an_auxiliary_loss(name: str) -> None:
+    net = graph(FOLDER / f"{name}.yaml")
+    assert net.prediction == "score"
+    assert sum(isinstance(each.layer, SoftmaxWithLoss) for each in net.layers) > 1
+
+
+@pytest.mark.parametrize("name", [*PAPER, "fcn_basic_no_dim_reduction", "fcn_basic_no_addition_no_dim_reduction"])
+def test_variants_of_the_segnet_paper_are_trained_with_and_without_balanced_classes(name: str) -> None:
+    def weights(*overrides: str) -> list[object]:
+        layers = load_net(FOLDER / f"segnet_paper/{name}.yaml", overrides).layers
+        return [each.layer.class_weights for each in layers if isinstance(each.layer, SoftmaxWithLoss)]
+
+    assert weights() == ["median_frequency"]
+    assert weights("weights=") == [None]
 
 
 @each
