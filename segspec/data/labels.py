@@ -142,8 +142,12 @@ def _value_remedy(values: np.ndarray, table: ClassTable) -> str:
         return "this is a 0/255 mask: divide its values by 255, so that the second class is 1"
     if min(present) >= 1 and max(present) == table.count:
         return "the values seem to count from 1; classes count from 0"
-    if max(present) == 255 and table.ignore_label is None and present - {255} <= set(range(table.count)):
-        return "if 255 marks pixels to leave out, give the class table 'ignore: {label: 255}'"
+    strangers = present - set(range(table.count))
+    if len(strangers) == 1 and table.ignore_label is None:
+        (label,) = strangers
+        return (
+            f"if {label} marks pixels to leave out, give the class table 'ignore: {{label: {label}}}'; else correct it"
+        )
     if len(present) > table.count + 8:
         return "this looks like a photograph or a resized mask; is it the image instead of the label?"
     return "correct the label, or declare the missing classes in 'classes'"

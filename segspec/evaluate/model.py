@@ -8,6 +8,7 @@ from segspec.errors import SpecError
 from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph
 from segspec.graph.nominal import nominal_graph
+from segspec.graph.trainable import numbered_classes
 from segspec.layers.data import DataLayer
 from segspec.net import Statistics, Tree, init
 from segspec.spec.classes import ClassTable
@@ -65,7 +66,16 @@ def table_of(model: Model) -> ClassTable:
     """The class table: declared, or numbered by the channels of the scores."""
     if model.spec.classes is not None:
         return model.spec.classes
-    graph = nominal_graph(model.spec)
-    if graph.prediction is None:
+    table = numbered_classes(model.spec, nominal_graph(model.spec))
+    if table is None:
         raise SpecError("the net has no output to predict with", place=model.spec.source.name)
-    return ClassTable.numbered(max(2, graph.blobs[graph.prediction].shape[-1]))
+    return table
+
+
+def with_classes(model: Model, table: ClassTable) -> Model:
+    """The same net with another class table. Raises SpecError where the net tells more or fewer classes apart."""
+    own = table_of(model)
+    if own.count != table.count:
+        message = f"the net tells {own.count} classes apart, but the class table has {table.count}"
+        raise SpecError(message, place=model.spec.source.name, hint="name another with --classes")
+    return replace(model, spec=replace(model.spec, classes=table))

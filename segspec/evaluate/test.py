@@ -22,7 +22,7 @@ from segspec.evaluate.images import collect, unique_names
 from segspec.evaluate.load import Choice, Loaded, load, with_statistics
 from segspec.evaluate.matrix_picture import draw_confusion
 from segspec.evaluate.metrics import Metrics, Scores
-from segspec.evaluate.model import table_of
+from segspec.evaluate.model import table_of, with_classes
 from segspec.evaluate.pictures import encode_png, overlay, palette_mask, share_map
 from segspec.evaluate.predict import Predictor
 from segspec.evaluate.progress import image_bar
@@ -31,7 +31,7 @@ from segspec.evaluate.results import Results, open_results
 from segspec.evaluate.sheet import Example, draw_contact_sheet, draw_sheet
 from segspec.evaluate.tables import as_json, as_markdown
 from segspec.evaluate.terminal import print_report
-from segspec.spec.classes import ClassTable
+from segspec.spec.classes import ClassTable, load_classes
 
 OVERVIEW = 12
 
@@ -53,6 +53,7 @@ class Request:
         overrides: changes to the spec.
         samples: how often a net that is random at test is asked.
         weights_map: which layers of the weights the net's layers take; None: those of the same names.
+        classes: the class table to use instead of the net's own, as `load_classes` takes it.
     """
 
     model: Path
@@ -67,6 +68,7 @@ class Request:
     overrides: tuple[str, ...] = ()
     weights_map: str | None = None
     samples: int = 1
+    classes: str | None = None
 
 
 @dataclass
@@ -91,6 +93,8 @@ def test(request: Request) -> Report | None:
     )
     for warning in loaded.warnings:
         print(warning.render(), file=sys.stderr)
+    if request.classes is not None:
+        loaded = loaded._replace(model=with_classes(loaded.model, load_classes(request.classes)))
     table = table_of(loaded.model)
     examples = _examples(request, loaded, table)
     out = request.out or (loaded.folder.test if loaded.folder else Path("test"))

@@ -30,15 +30,19 @@ def _unsettled_losses(spec: NetSpec) -> Iterator[Diagnostic]:
             yield Diagnostic("the matrix of an InfogainLoss is not read from files", layer.span, "write it as 'matrix'")
 
 
-def numbered_classes(graph: Graph) -> ClassTable | None:
+def numbered_classes(spec: NetSpec, graph: Graph) -> ClassTable | None:
     """The classes of a net without a class table: one a channel of its scores, known by number only.
 
     A score of one channel, as of edges, tells two classes apart. What the loss ignores is ignored.
+
+    Args:
+        spec: the net.
+        graph: the same net, built in any phase.
     """
     if graph.prediction is None:
         return None
     table = ClassTable.numbered(max(2, graph.blobs[graph.prediction].shape[-1]))
-    ignored = (getattr(layer.layer, "ignore_label", None) for layer in graph.layers if layer.layer.role == "loss")
+    ignored = (getattr(layer.layer, "ignore_label", None) for layer in spec.layers if layer.layer.role == "loss")
     outside = (label for label in ignored if isinstance(label, int) and table.count <= label <= LARGEST_LABEL)
     return replace(table, ignore_label=next(outside, None))
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from segspec.errors import did_you_mean
+from segspec.errors import Source, did_you_mean
 from segspec.schema.read import read_model
 from segspec.spec import library
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe, read_source
@@ -148,6 +148,22 @@ def read_classes(node: Node, beside: Path, problems: Problems) -> ClassTable | N
     return None
 
 
+def load_classes(text: str) -> ClassTable:
+    """The class table that a command line names, as a spec's `classes:` would.
+
+    Args:
+        text: a table's name, a file, a count, or a list of names in brackets.
+
+    Raises:
+        SpecError: there is no such table, or it has mistakes.
+    """
+    problems = Problems()
+    table = read_classes(parse_yaml(Source("--classes", text)), Path(), problems)
+    problems.raise_any()
+    assert table is not None
+    return table
+
+
 def _from_names(items: tuple[Node, ...], problems: Problems) -> ClassTable | None:
     texts = tuple(item.text for item in items if isinstance(item, Scalar))
     nameless = next((item for item in items if isinstance(item, Scalar) and item.value in (None, "")), None)
@@ -165,7 +181,8 @@ def _load(name: str, node: Scalar, beside: Path, problems: Problems) -> ClassTab
     path = library.find("classes", name, beside)
     if path is None:
         hint = did_you_mean(name, library.names("classes", beside)) or "write the number of classes, or a list of names"
-        problems.add(f"no class table '{name}' (looked for classes/{name}.yaml)", node.span, hint)
+        sought = str(beside / name) if Path(name).suffix else f"classes/{name}.yaml"
+        problems.add(f"no class table '{name}' (looked for {sought})", node.span, hint)
         return None
     root = parse_yaml(read_source(path))
     if not isinstance(root, Mapping):

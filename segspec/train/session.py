@@ -124,7 +124,7 @@ def _with_classes(spec: NetSpec, folder: Path) -> tuple[NetSpec, ClassTable | No
     if spec.classes is not None:
         return spec, spec.classes
     graph = training_graph(spec, open_source(spec.data["train"], None, folder).size)
-    table = numbered_classes(graph)
+    table = numbered_classes(spec, graph)
     channels = graph.blobs[graph.prediction].shape[-1] if graph.prediction else 0
     declared = table is not None and channels == table.count <= MAX_CLASSES
     return (replace(spec, classes=table) if declared else spec), table

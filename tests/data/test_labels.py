@@ -207,6 +207,14 @@ def test_a_black_and_white_colour_mask_is_read_by_colour(tmp_path: Path) -> None
     np.testing.assert_array_equal(read_label(path, BINARY), NO_VOID == 1)
 
 
+def test_one_value_beside_the_classes_may_be_the_ignored_label(tmp_path: Path) -> None:
+    path = tmp_path / "void.png"
+    path.write_bytes(encoded(np.where(VALUES == 255, 3, VALUES)))
+    with pytest.raises(DataError, match="value 3: 1 pixels") as caught:
+        read_label(path, ClassTable(TABLE.names, TABLE.colors))
+    assert "if 3 marks pixels to leave out, give the class table 'ignore: {label: 3}'" in str(caught.value)
+
+
 def test_255_without_an_ignored_label_says_how_to_declare_it(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encoded(VALUES))

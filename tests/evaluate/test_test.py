@@ -270,6 +270,45 @@ def test_a_net_with_no_images_of_its_own_asks_for_some(
     assert "no images to test, and the spec names none\n  segspec test RUN IMAGES..." in capsys.readouterr().err
 
 
+NUMBERED = """
+input: "data" input_dim: 1 input_dim: 3 input_dim: 9 input_dim: 7
+layer {{ name: "score" type: "Convolution" bottom: "data" top: "score"
+  convolution_param {{ num_output: 2 kernel_size: 1 }} }}
+layer {{ name: "out" type: "Softmax{loss}" bottom: "score" {label} top: "out" {ignore} }}
+"""
+
+
+def test_a_prototxt_takes_a_class_table_from_the_command_line(tmp_path: Path, make_model: Any, capsys: Any) -> None:
+    weights, image = tmp_path / "w.safetensors", tmp_path / "val" / "a.png"
+    write_weights(weights, make_model(f"layers:\n{LAYERS}").params)
+    add(image.parent, image.name)
+    add_label(tmp_path / "valannot", "a.png")
+    net, table = tmp_path / "net.prototxt", tmp_path / "table.yaml"
+    net.write_text(NUMBERED.format(loss="", label="", ignore=""))
+    table.write_text(CLASSES[1:-1].replace("}, ", "}\n", 1))
+    arguments = ["test", str(net), "--weights", str(weights), str(image.parent), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 1
+    assert "if 255 marks pixels to leave out, give the class table 'ignore: {label: 255}'" in capsys.readouterr().err
+    assert main([*arguments, "--classes", str(table), "--json"]) == 0
+    assert [own["name"] for own in json.loads(capsys.readouterr().out)["classes"]] == ["ground", "thing"]
+    assert main([*arguments, "--classes", "camvid"]) == 2
+    assert "the net tells 2 classes apart, but the class table has 11" in capsys.readouterr().err
+
+
+def test_what_the_loss_of_a_prototxt_ignores_does_not_count(tmp_path: Path, make_model: Any, capsys: Any) -> None:
+    weights, image = tmp_path / "w.safetensors", tmp_path / "val" / "a.png"
+    write_weights(weights, make_model(f"layers:\n{LAYERS}").params)
+    add(image.parent, image.name)
+    label = add_label(tmp_path / "valannot", "a.png")
+    net = tmp_path / "net.prototxt"
+    loss = NUMBERED.format(loss="WithLoss", label='bottom: "label"', ignore="loss_param { ignore_label: 255 }")
+    source = 'layer { type: "DenseImageData" top: "data" top: "label" dense_image_data_param { source: "x" } }'
+    net.write_text(source + loss.split("input_dim: 7")[1])
+    arguments = ["test", str(net), "--weights", str(weights), str(image.parent), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pixels"] == int((label != 255).sum())
+
+
 def test_what_a_prototxt_says_in_vain_is_told_once(tmp_path: Path, capsys: Any) -> None:
     net = tmp_path / "net.prototxt"
     net.write_text(

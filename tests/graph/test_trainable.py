@@ -98,5 +98,5 @@ def test_classes_are_numbered_by_the_channels_of_the_scores(
     channels: int, loss: str, count: int, ignored: int | None
 ) -> None:
     spec = net(f"  - Convolution: {{num_output: {channels}, kernel_size: 1}}\n  - {loss}\n", "")
-    table = numbered_classes(build(spec, "TRAIN", image_inputs(1, 4, 4, 3)))
+    table = numbered_classes(spec, build(spec, "TRAIN", image_inputs(1, 4, 4, 3)))
     assert table is not None and (table.count, table.ignore_label) == (count, ignored)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from segspec.errors import Source
-from segspec.spec.classes import ClassTable, distinct_color, read_classes
+from segspec.errors import Source, SpecError
+from segspec.spec.classes import ClassTable, distinct_color, load_classes, read_classes
 from segspec.spec.library import shipped
 from segspec.syntax.tree import Problems
 from segspec.syntax.yaml import parse_yaml
@@ -132,3 +132,14 @@ def test_mistakes(text: str, message: str) -> None:
 def test_a_table_file_that_is_no_mapping(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text("- a\n- b\n")
     assert read("t.yaml", tmp_path) == (None, ["a class table is a mapping, got a list of 2"])
+
+
+def test_a_command_line_names_a_table_as_a_spec_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text("classes: {ground: [1, 2, 3], thing: [4, 5, 6]}\nignore: {label: 9}\n")
+    own = load_classes("own.yaml")
+    assert (own.names, own.ignore_label) == (("ground", "thing"), 9)
+    assert load_classes("camvid").names[0] == "Sky"
+    assert load_classes("[ground, thing]").names == own.names
+    with pytest.raises(SpecError, match=r"--classes:1:1: no class table 'none.yaml' \(looked for none.yaml\)"):
+        load_classes("none.yaml")
