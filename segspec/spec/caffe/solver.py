@@ -136,10 +136,15 @@ def _entries(root: Mapping, problems: Problems) -> Iterator[tuple[Scalar, Node]]
 
 
 def _usual(name: str, value: Node) -> Node:
-    """A negative seed stands for any, as no seed does."""
-    if name == "random_seed" and isinstance(value, Scalar) and isinstance(value.value, int) and value.value < 0:
+    """What stands for Caffe's default, as a field that is left out: a negative seed, and a GPU.
+
+    A solver for GPUs then trains on the best device that is found; `--solver-set solver_mode=GPU` insists.
+    """
+    if not isinstance(value, Scalar):
+        return value
+    if name == "random_seed" and isinstance(value.value, int) and value.value < 0:
         return replace(value, value=0)
-    return value
+    return replace(value, value=None) if (name, value.value) == ("solver_mode", "GPU") else value
 
 
 def _new_type(old: Node, problems: Problems) -> Node:

@@ -30,7 +30,8 @@ def complaint(text: str, *overrides: str) -> str:
         ("solver_type: 1", "type", "Nesterov"),
         ("solver_type: 5", "type", "Adam"),
         ('type: "RMSProp" rms_decay: 0.9', "rms_decay", 0.9),
-        ("solver_mode: GPU", "solver_mode", "GPU"),
+        ("solver_mode: GPU", "solver_mode", None),
+        ("solver_mode: 1", "solver_mode", None),
         ("solver_mode: 0", "solver_mode", "CPU"),
         ("base_lr: 1", "base_lr", 1.0),
         ("stepvalue: 3 stepvalue: 7", "stepvalue", (3, 7)),
@@ -53,6 +54,10 @@ def test_fields(text: str, field: str, value: object) -> None:
     found = read(BASE + text)
     assert getattr(found.solver, field) == value
     assert found.warnings == () or text.startswith("test_iter")
+
+
+def test_a_device_asked_for_on_the_command_line_is_meant() -> None:
+    assert read(BASE + "solver_mode: GPU", "solver_mode=GPU").solver.solver_mode == "GPU"
 
 
 @pytest.mark.parametrize(
