@@ -94,6 +94,17 @@ def read_numbered_listing(path: str | Path, root_folder: str = "") -> tuple[List
     return _listing(path, root_folder, lambda: iter(rows)), tuple(numbers)
 
 
+def starts_here(path: str | Path) -> bool:
+    """Whether the paths of a list without a `root_folder` start from the current folder, not from its own.
+
+    Raises:
+        DataError: the list cannot be read.
+    """
+    path = Path(path)
+    probe = list(itertools.islice(_rows(_read_text(path), str(path)), PROBED))
+    return _choose_folder(path, "", probe) != path.parent
+
+
 def _listing(path: Path, root_folder: str, rows: Callable[[], Iterator[Row]]) -> Listing:
     probe = list(itertools.islice(rows(), PROBED))
     if not probe:
@@ -255,11 +266,12 @@ def _missing(missing: list[tuple[int, str]], source: str, folder: Path) -> Diagn
 
 def _remedy(names: list[str], folder: Path) -> str:
     """Where the missing files of one line may be meant to be."""
-    parts = [part for part in names[0].replace("\\", "/").split("/") if part]
-    for start in range(1, len(parts)):
+    slashed = names[0].replace("\\", "/")
+    parts = [part for part in slashed.split("/") if part]
+    for start, base in itertools.product(range(1, len(parts)), dict.fromkeys((folder.resolve(), Path.cwd()))):
         tail = "/".join(parts[start:])
-        if os.path.lexists(folder / tail):
-            return f"'{tail}' exists in {folder.resolve()}: write the list's paths like that"
+        if os.path.lexists(base / tail):
+            return f"'{tail}' exists in {base}: leave '{slashed[: slashed.rindex(tail)]}' out of the list's paths"
     if names[-1].isdigit():
         return "a label is a picture of class numbers; leave the number out where there are no labels"
     if any(" " in name for name in names):

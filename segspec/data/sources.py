@@ -13,11 +13,11 @@ from segspec.data.arrays import open_arrays
 from segspec.data.databases import open_database
 from segspec.data.files import EdgeSource, FileSource, NumberSource
 from segspec.data.layouts import read_layout
-from segspec.data.listing import listing_of, read_listing, read_numbered_listing
+from segspec.data.listing import listing_of, read_listing, read_numbered_listing, starts_here
 from segspec.data.mean import read_mean
 from segspec.data.sample import ImageSource, Sample
 from segspec.data.transform import Pair, Transform
-from segspec.errors import DataError
+from segspec.errors import DataError, Diagnostic
 from segspec.layers.data import DataLayer, ListedImages, SyntheticSquares, SyntheticStreet
 from segspec.layers.fcn import FcnLayout
 from segspec.layers.listed import ImageData, ImageLabelmapData, ImageSegData
@@ -81,12 +81,14 @@ def _open_list(layer: ListedImages, steps: Transform, table: ClassTable | None, 
 
 
 def settle(layer: DataLayer, folder: Path) -> DataLayer:
-    """The declaration with what only its files tell: channels of the images, and what labels are.
+    """The declaration with what only its files tell: channels of the images, what labels are, where lists start.
 
     Raises:
         DataError: the files cannot be read.
     """
     match layer:
+        case ListedImages() if not layer.root_folder and starts_here(folder / layer.source):
+            return layer.model_copy(update={"root_folder": str(Path.cwd())})
         case Data() if layer.channels_ is None and not layer.force_gray:
             source = open_database(layer, Transform(), None, folder)
             return layer.model_copy(update={"channels_": source.raw(0).image.shape[2]})
@@ -95,6 +97,18 @@ def settle(layer: DataLayer, folder: Path) -> DataLayer:
             kind = "pixels" if arrays.labels_are_maps else "image"
             return layer.model_copy(update={"channels_": arrays.channels, "label_kind": kind})
     return layer
+
+
+def tell_start(layer: DataLayer, settled: DataLayer) -> tuple[Diagnostic, ...]:
+    """A word where the paths of a list were found from the current folder, as Caffe reads them, and not beside it."""
+    if not isinstance(layer, ListedImages) or not isinstance(settled, ListedImages):
+        return ()
+    if layer.root_folder == settled.root_folder:
+        return ()
+    message = (
+        f"its paths lead nowhere from its own folder; they start from the working directory, {settled.root_folder}"
+    )
+    return (Diagnostic(message, place=layer.source, severity="warning"),)
 
 
 def open_images(images: list[str], layer: DataLayer) -> ImageSource:

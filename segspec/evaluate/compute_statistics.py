@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from segspec.data.sources import ImageSource, open_images, open_source
+from segspec.data.sources import ImageSource, open_images, open_source, settle, tell_start
 from segspec.errors import Diagnostic, SpecError
 from segspec.evaluate.images import collect
 from segspec.evaluate.inference_files import weights_path, write_folded, write_inference_weights
@@ -185,4 +185,7 @@ def _source(model: Model, images: Path | None) -> ImageSource:
     if layer is None:
         place = model.spec.source.name
         raise SpecError("the spec names no training images", place=place, hint="name some with --images")
-    return open_source(layer, None, Path())
+    settled = settle(layer, Path())
+    for word in tell_start(layer, settled):
+        print(word.render(), file=sys.stderr)
+    return open_source(settled, None, Path())

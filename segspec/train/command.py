@@ -13,6 +13,7 @@ import jax
 
 from segspec.atomic import write_atomically
 from segspec.data.loader import training_batches
+from segspec.data.sources import tell_start
 from segspec.errors import Diagnostic, RunError
 from segspec.graph.trainable import find_idleness, find_need_of_batch
 from segspec.net import Tree, init, init_shapes
@@ -84,7 +85,10 @@ def train(request: Request, make_validator: MakeValidator) -> int:
     caffe = None if request.solverstate is None else read_caffe_training(request.solverstate, solver)
     weights = caffe.find_weights() if caffe and not request.weights else request.weights
     prepare(solver)
-    plan = settle_class_weights(make_plan(with_absolute_sources(spec), solver, Path()), request.workers)
+    spec = with_absolute_sources(spec)
+    plan = make_plan(spec, solver, Path())
+    warn(*(word for phase, layer in spec.data.items() for word in tell_start(layer, plan.spec.data[phase])))
+    plan = settle_class_weights(plan, request.workers)
     warn(*find_idleness(plan.graph, plan.spec.source.name), *_find_need_of_batch(plan))
     params, state = init(plan.graph, solver.random_seed)
     if weights is not None:

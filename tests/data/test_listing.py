@@ -3,10 +3,11 @@ from __future__ import annotations
 import time
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from segspec.data.listing import Listing, listing_of, read_listing
+from segspec.data.listing import Listing, listing_of, read_listing, starts_here
 from segspec.errors import DataError
 
 
@@ -79,8 +80,10 @@ def test_paths_start_at_root_folder_then_the_list_then_here(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path / "here")
     assert read_listing(path, str(tmp_path / "root")).image(0) == str(tmp_path / "root" / "a.png")
     assert read_listing(path).image(0) == str(tmp_path / "own" / "a.png")
+    assert not starts_here(path)
     (tmp_path / "own" / "a.png").unlink()
     assert Path(read_listing(path).image(0)).resolve() == tmp_path / "here" / "a.png"
+    assert starts_here(path)
 
 
 def test_absolute_paths_stay(tmp_path: Path) -> None:
@@ -116,7 +119,11 @@ def test_all_missing_files_are_one_error(tmp_path: Path) -> None:
         ("a.png c.png\n", "list.txt:1: no such file", "root_folder"),
         ("a.png 3\n", "list.txt:1: no such file", "picture of class numbers"),
         ("one two three.png\n", "files that the list names do not exist", "quotes"),
-        ("/SegNet/CamVid/train/0.png b.png\n", "no such file: /SegNet", "'train/0.png' exists in"),
+        (
+            "/SegNet/CamVid/train/0.png b.png\n",
+            "no such file: /SegNet",
+            "leave '/SegNet/CamVid/' out of the list's paths",
+        ),
     ],
 )
 def test_each_mistake_is_one_error_with_a_remedy(tmp_path: Path, text: str | bytes, message: str, hint: str) -> None:
@@ -125,6 +132,15 @@ def test_each_mistake_is_one_error_with_a_remedy(tmp_path: Path, text: str | byt
         read_listing(written(tmp_path, text))
     assert len(caught.value.diagnostics) == 1
     assert message in str(caught.value) and hint in caught.value.diagnostics[0].hint
+
+
+def test_a_missing_file_is_looked_for_in_the_working_directory_too(tmp_path: Path, monkeypatch: Any) -> None:
+    put(tmp_path / "here", "train/0.png")
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(DataError) as caught:
+        read_listing(written(tmp_path, "/data/train/0.png\n"))
+    hint = f"'train/0.png' exists in {tmp_path / 'here'}: leave '/data/' out of the list's paths"
+    assert caught.value.diagnostics[0].hint == hint
 
 
 @pytest.mark.parametrize(("name", "message"), [("none.txt", "no such list"), ("folder", "is a folder")])

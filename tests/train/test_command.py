@@ -258,6 +258,25 @@ def test_an_override_that_does_not_fit_leaves_the_run_as_it_was(
     assert [record["rate"] for record in records(run) if "rate" in record] == pytest.approx([0.05, 0.05, 0.01])
 
 
+def test_a_list_that_starts_where_caffe_runs_is_found_there_and_from_elsewhere_again(
+    project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = project.folder / "lists"
+    lists.mkdir()
+    for name in ("train.txt", "val.txt"):
+        (project.folder / name).rename(lists / name)
+    project.spec.write_text(project.spec.read_text().replace(f"{project.folder}/", f"{lists}/"))
+    monkeypatch.chdir(project.folder)
+    run = tmp_path / "run"
+    assert train(project, run, "--solver-set", "max_iter=1") == 0
+    told = capsys.readouterr().err
+    start = f"they start from the working directory, {project.folder}"
+    assert f"{lists}/train.txt: warning: its paths lead nowhere from its own folder; {start}\n" in told
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--resume", str(run), "--solver-set", "max_iter=2"]) == 0
+    assert "working directory" not in capsys.readouterr().err
+
+
 def test_what_cannot_be_resumed_says_why(project: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert resume(tmp_path / "none") == 1
     assert "there is no such run folder" in capsys.readouterr().err
