@@ -268,7 +268,7 @@ def _remedy(names: list[str], folder: Path) -> str:
     """Where the missing files of one line may be meant to be."""
     slashed = names[0].replace("\\", "/")
     parts = [part for part in slashed.split("/") if part]
-    for start, base in itertools.product(range(1, len(parts)), dict.fromkeys((folder.resolve(), Path.cwd()))):
+    for base, start in itertools.product(dict.fromkeys((folder.resolve(), Path.cwd())), range(1, len(parts))):
         tail = "/".join(parts[start:])
         if os.path.lexists(base / tail):
             return f"'{tail}' exists in {base}: leave '{slashed[: slashed.rindex(tail)]}' out of the list's paths"
