@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from segspec.atomic import write_atomically
 from segspec.convert.entry import entries_of
 from segspec.convert.prototxt import prototxt_text
-from segspec.convert.solver import solver_prototxt, solver_yaml
+from segspec.convert.solver import solver_prototxt
 from segspec.convert.weights import convert_weights
 from segspec.convert.yaml import spec_text
-from segspec.errors import Source, SpecError, UsageError
+from segspec.errors import Diagnostic, Source, SpecError, UsageError
 from segspec.graph.nominal import nominal_graph
-from segspec.run.folder import RunFolder
+from segspec.run.folder import open_run
 from segspec.spec.net import load_net, read_net
 from segspec.spec.netspec import NetSpec, Phase
-from segspec.spec.solver_file import load_solver
-from segspec.syntax.prototxt import parse_prototxt
-from segspec.syntax.tree import Mapping, read_source
-from segspec.syntax.yaml import parse_yaml
+from segspec.spec.solver_file import is_solver, load_caffe_solver, load_solver, solver_text
+from segspec.syntax.prototxt import is_prototxt
 
 NETS = (".yaml", ".prototxt")
 WEIGHTS = (".safetensors", ".caffemodel")
@@ -57,6 +55,7 @@ def convert(request: Request) -> None:
 
     Raises:
         UsageError: the two files are not of kinds that become each other, or the target exists.
+        RunError: a folder is no run.
         SpecError, WeightsError: the source cannot be used, or says something that the target's form cannot.
     """
     _check(request)
@@ -65,10 +64,8 @@ def convert(request: Request) -> None:
         account = convert_weights(request.source, request.target, nominal_graph(spec, size=request.size), spec.name)
         print(f"{request.target}: {account}")
         return
-    if _is_solver(request.source):
-        solver = load_solver(request.source)
-        text = solver_yaml(solver) if request.target.suffix == ".yaml" else solver_prototxt(solver)
-        _write(request.target, text, "solver")
+    if not request.source.is_dir() and is_solver(request.source):
+        _write(request.target, _solver(request), "solver")
         return
     spec = _read(_spec_in(request.source), request.overrides)
     if request.target.suffix == ".yaml":
@@ -104,23 +101,36 @@ def _net_of(request: Request) -> Path:
 
 def _spec_in(path: Path) -> Path:
     """A file itself; of a run folder, its spec."""
-    return RunFolder(path).spec if path.is_dir() else path
+    return open_run(path).spec if path.is_dir() else path
 
 
-def _is_solver(path: Path) -> bool:
-    """Whether a file is a solver rather than a net."""
-    if path.is_dir():
-        return False
-    source = read_source(path)
-    root = parse_prototxt(source) if path.suffix == ".prototxt" else parse_yaml(source)
-    return isinstance(root, Mapping) and root.key("base_lr") is not None
+def _solver(request: Request) -> str:
+    """The solver in the target's language; a solver in YAML names no net."""
+    if request.overrides:
+        raise UsageError("--set changes a net, and this is a solver", place=str(request.source))
+    to_yaml = request.target.suffix == ".yaml"
+    if not is_prototxt(request.source):
+        solver = load_solver(request.source)
+        return solver_text(solver, defaults=False) if to_yaml else solver_prototxt(solver)
+    caffe = load_caffe_solver(request.source)
+    _warn(caffe.warnings)
+    if not to_yaml:
+        return solver_prototxt(caffe.solver, caffe.train.path if caffe.train else "")
+    if caffe.train is not None:
+        hint = f"segspec train NET {request.target}"
+        _warn([Diagnostic("a solver in YAML does not name its net", caffe.train.span, hint, severity="warning")])
+    return solver_text(caffe.solver, defaults=False)
 
 
 def _read(path: Path, overrides: Sequence[str]) -> NetSpec:
     spec = load_net(path, overrides)
-    for warning in spec.warnings:
-        print(warning.render(), file=sys.stderr)
+    _warn(spec.warnings)
     return spec
+
+
+def _warn(warnings: Iterable[Diagnostic]) -> None:
+    for warning in warnings:
+        print(warning.render(), file=sys.stderr)
 
 
 def _yaml(spec: NetSpec, blocks: bool) -> str:

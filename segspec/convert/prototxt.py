@@ -11,6 +11,7 @@ from typing import Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from segspec.convert.literals import literal, quoted
 from segspec.convert.sizes import with_written_sizes
 from segspec.convert.sources import caffe_sources, python_lines
 from segspec.errors import Diagnostic, Span, SpecError
@@ -50,10 +51,10 @@ class _Written:
 
     def text(self) -> Iterator[str]:
         yield "layer {"
-        yield f"  name: {_quoted(self.name)}"
-        yield f"  type: {_quoted(self.type)}"
-        yield from (f"  bottom: {_quoted(bottom)}" for bottom in self.bottoms)
-        yield from (f"  top: {_quoted(top)}" for top in self.tops)
+        yield f"  name: {quoted(self.name)}"
+        yield f"  type: {quoted(self.type)}"
+        yield from (f"  bottom: {quoted(bottom)}" for bottom in self.bottoms)
+        yield from (f"  top: {quoted(top)}" for top in self.tops)
         yield from (f"  {line}" for line in self.lines)
         for message, lines in self.messages.items():
             if message:
@@ -85,7 +86,7 @@ def prototxt_text(spec: NetSpec, graph: Graph) -> str:
         layers += _layers(layer, blobs, learned.get(layer.name, 0))
     if deploy and graph.prediction is not None and not any(layer.layer.type == "Softmax" for layer in graph.layers):
         layers.append(_Written("prob", "Softmax", (blobs.names[graph.prediction],), ("prob",)))
-    head = [f"name: {_quoted(spec.name)}", *(_unread(field) for field in spec.unread if not field.layer)]
+    head = [f"name: {quoted(spec.name)}", *(_unread(field) for field in spec.unread if not field.layer)]
     kept = (_with_unread(layer, spec.unread) for layer in layers)
     return "\n".join([*head, *(line for layer in kept for line in layer.text())]) + "\n"
 
@@ -110,7 +111,7 @@ def _value(node: Node) -> str:
         return "{ " + " ".join(_unread(Unread("", key.text, value)) for key, value in node) + " }"
     if isinstance(node, Sequence):
         return "[" + ", ".join(map(_value, node.items)) + "]"
-    return _quoted(node.text) if node.quoted else node.text
+    return quoted(node.text) if node.quoted else node.text
 
 
 class _Blobs:
@@ -168,7 +169,7 @@ def _layers(spec: LayerSpec, blobs: _Blobs, learned: int) -> Iterator[_Written]:
     bottoms = tuple(blobs.names[blob] for blob in spec.bottoms)
     tops = tuple(blobs.names[blob] for blob in spec.tops)
     rules = _rules(spec, learned)
-    weights = tuple(f"loss_weight: {_number(weight)}" for weight in spec.loss_weights)
+    weights = tuple(f"loss_weight: {literal(weight)}" for weight in spec.loss_weights)
     if isinstance(layer, BatchNorm):
         plain = layer.model_copy(update={"scale_bias": False})
         yield _Written(spec.name, "BatchNorm", bottoms, tops, (FROZEN,) * 3, _messages(plain, spec.span))
@@ -187,8 +188,8 @@ def _rules(spec: LayerSpec, blobs: int) -> tuple[str, ...]:
 
 
 def _rule(rule: BlobRule) -> str:
-    name = f"name: {_quoted(rule.name)} " if rule.name is not None else ""
-    return f"param {{ {name}lr_mult: {_number(rule.lr_mult)} decay_mult: {_number(rule.decay_mult)} }}"
+    name = f"name: {quoted(rule.name)} " if rule.name is not None else ""
+    return f"param {{ {name}lr_mult: {literal(rule.lr_mult)} decay_mult: {literal(rule.decay_mult)} }}"
 
 
 def _messages(layer: Layer, span: Span) -> dict[str, list[str]]:
@@ -226,7 +227,7 @@ def _lines(name: str, value: object, info: FieldInfo, layer: Layer, span: Span) 
             message = f"Caffe takes class weights as numbers, not '{value}'"
             raise SpecError(Diagnostic(message, span, "a run folder has them as numbers: convert that"))
         yield "weight_by_label_freqs: true"
-        yield from (f"class_weighting: {_number(weight)}" for weight in value)
+        yield from (f"class_weighting: {literal(weight)}" for weight in value)
     elif isinstance(value, Filler):
         yield f"{name} {{ {' '.join(_filler(value))} }}"
     elif isinstance(value, tuple) and _is_pair(info.annotation):
@@ -237,7 +238,7 @@ def _lines(name: str, value: object, info: FieldInfo, layer: Layer, span: Span) 
         if name == "shape":
             yield f"shape {{ {' '.join(f'dim: {size}' for size in value)} }}"
         else:
-            yield from (f"{name}: {_number(item)}" for item in value)
+            yield from (f"{name}: {literal(item)}" for item in value)
     else:
         yield f"{_CAFFES_NAME.get(name, name)}: {_single(value, info.annotation)}"
 
@@ -256,18 +257,16 @@ def _pair(name: str, value: tuple[int, ...], layer: Layer, span: Span) -> Iterat
 
 
 def _filler(filler: Filler) -> Iterator[str]:
-    yield f"type: {_quoted(filler.type)}"
+    yield f"type: {quoted(filler.type)}"
     for name, value in filler.model_dump(exclude_defaults=True, exclude={"type"}).items():
-        yield f"{name}: {value if isinstance(value, str) else _number(value)}"
+        yield f"{name}: {value if isinstance(value, str) else literal(value)}"
 
 
 def _single(value: object, annotation: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, str):
-        return value if _is_enumeration(annotation) else _quoted(value)
+        return value if _is_enumeration(annotation) else quoted(value)
     assert isinstance(value, int | float)
-    return _number(value)
+    return literal(value)
 
 
 def _is_enumeration(annotation: object) -> bool:
@@ -276,11 +275,3 @@ def _is_enumeration(annotation: object) -> bool:
 
 def _is_pair(annotation: object) -> bool:
     return annotation == tuple[int, int] or any(map(_is_pair, get_args(annotation)))
-
-
-def _number(value: int | float) -> str:
-    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(value)
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

@@ -58,9 +58,7 @@ def read_solver(source: Source, overrides: Sequence[str] = ()) -> Solver:
     return solver
 
 
-def solver_text(solver: Solver) -> str:
-    """The solver as YAML, one field a line, defaults included."""
-    fields = solver.model_dump(exclude_none=True)
-    if not solver.stepvalue:
-        del fields["stepvalue"]
-    return "".join(f"{name}: {flow(value)}\n" for name, value in fields.items())
+def solver_text(solver: Solver, *, defaults: bool = True) -> str:
+    """The solver as YAML, one field a line; `defaults` says whether fields that have theirs are written too."""
+    fields = solver.model_dump(exclude_none=True, exclude_defaults=not defaults)
+    return "".join(f"{name}: {flow(value)}\n" for name, value in fields.items() if value != ())
