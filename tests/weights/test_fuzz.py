@@ -31,7 +31,8 @@ def _tool() -> ModuleType:
 fuzz = _tool()
 
 
-@pytest.mark.parametrize(("kind", "count"), [("caffemodel", 10_000), ("solverstate", 2000), ("safetensors", 2000)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "count"), [("caffemodel", 60_000), ("solverstate", 2000), ("safetensors", 2000)])
 def test_mutants(kind: str, count: int) -> None:
     complaints: list[str] = []
     outcomes = fuzz.run(kind, count, 1, complaints.append)
