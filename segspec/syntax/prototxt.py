@@ -54,8 +54,12 @@ def parse_prototxt(source: Source) -> Mapping:
 
 
 def is_prototxt(path: Path) -> bool:
-    """Whether a file is a prototxt, by its name; a copy such as `net.prototxt~` or `net.prototxt.in` is one too."""
-    return ".prototxt" in path.suffixes or path.suffix.startswith(".prototxt")
+    """Whether a file is a prototxt, by its name.
+
+    A copy such as `net.prototxt~` or `net.prototxt.in` is one too, `net.prototxt.yaml` is what it became in YAML.
+    """
+    copy = ".prototxt" in path.suffixes and path.suffix not in (".yaml", ".yml")
+    return copy or path.suffix.startswith(".prototxt")
 
 
 class _Token(NamedTuple):

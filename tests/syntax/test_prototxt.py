@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from segspec.errors import Source, SpecError
-from segspec.syntax.prototxt import MAX_DEPTH, parse_prototxt
+from segspec.syntax.prototxt import MAX_DEPTH, is_prototxt, parse_prototxt
 from segspec.syntax.tree import Mapping, Scalar, Sequence, read_source, to_python
 
 
@@ -208,3 +208,18 @@ def test_every_file_of_the_corpus_is_read(shared: Path) -> None:
     paths = sorted((shared / "corpus").rglob("*.prototxt"))[::4]
     assert paths
     assert all(parse_prototxt(read_source(path)).entries for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("net.prototxt", True),
+        ("net.prototxt~", True),
+        ("net.prototxt.in", True),
+        ("net.prototxt.yaml", False),
+        ("net.prototxt.yml", False),
+        ("net.yaml", False),
+    ],
+)
+def test_a_prototxt_is_told_by_its_name(name: str, told: bool) -> None:
+    assert is_prototxt(Path(name)) is told
