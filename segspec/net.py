@@ -106,7 +106,8 @@ def apply(
     for layer in graph.layers:
         own = None if key is None else jax.random.fold_in(key, _hash(layer.name))
         context = Context(train, len(layer.tops), own, dtype, layer.inputs, statistics)
-        bottoms = [blobs[bottom] for bottom in layer.bottoms]
+        read = [blobs[bottom] for bottom in layer.bottoms]
+        bottoms = [jax.lax.stop_gradient(x) if index in layer.stopped else x for index, x in enumerate(read)]
         with jax.named_scope(layer.name.replace("/", ".")):
             tops, changed = layer.layer.forward(
                 gather_params(layer, params, train=train), state.get(layer.name, {}), bottoms, context

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from segspec.data.sources import ImageSource, open_source
+from segspec.data.sample import ImageSource
+from segspec.data.sources import open_source
 from segspec.graph.graph import Graph, GraphLayer
 from segspec.layers.data import DataLayer, DenseImageData
 from segspec.net import Tree, init

@@ -15,10 +15,10 @@ from segspec.layers import LAYERS
 from segspec.layers.base import Filler, Layer
 from segspec.layers.data import DataLayer
 from segspec.spec.classes import MAX_CLASSES, _TableFile
+from segspec.spec.layer_spec import BlobRule
 from segspec.spec.net import KEYS, PHASES
 from segspec.spec.netspec import InputSize
 from segspec.spec.solver import NEEDS, Solver
-from segspec.spec.wire import BlobRule
 from segspec.syntax.blocks import BRANCHES
 from segspec.syntax.budget import MAX_LAYERS
 

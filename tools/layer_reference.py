@@ -17,8 +17,9 @@ from segspec.layers import LAYERS
 from segspec.layers.base import Blob, Filler, Layer
 from segspec.layers.data import DataLayer
 from segspec.schema.read import field_names, read_model
+from segspec.spec.layer_spec import BlobRule
 from segspec.spec.solver import Solver
-from segspec.spec.wire import BlobRule, counted, short_name
+from segspec.spec.wire import counted, short_name
 from segspec.syntax.tree import Mapping as Tree
 from segspec.syntax.tree import Problems
 from segspec.syntax.write import flow

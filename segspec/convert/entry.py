@@ -14,8 +14,9 @@ from segspec.layers.convolution import Convolution
 from segspec.layers.normalization import BatchNorm
 from segspec.layers.pooling import Pooling, PoolingMask
 from segspec.spec.flatten import parameters
+from segspec.spec.layer_spec import BlobRule, LayerSpec
 from segspec.spec.netspec import NetSpec
-from segspec.spec.wire import INPUTS, BlobRule, LayerSpec
+from segspec.spec.wire import INPUTS
 
 _UNFIT = re.compile(r"[\s:$]+")
 
@@ -207,12 +208,15 @@ def _is_same(layer: Convolution) -> bool:
 
 
 def _training(layer: LayerSpec) -> dict[str, object]:
-    """`param` and `loss_weight`."""
+    """`param`, `loss_weight` and `propagate_down`."""
     found: dict[str, object] = {}
     if any(rule != BlobRule() for rule in layer.rules):
         found["param"] = [rule.model_dump(exclude_defaults=True) for rule in layer.rules]
     elif layer.rest != BlobRule():
         found["param"] = layer.rest.model_dump(exclude_defaults=True)
+    if not all(layer.propagate_down):
+        stops = layer.propagate_down
+        found["propagate_down"] = stops[0] if len(stops) == 1 else list(stops)
     if layer.loss_weights and layer.loss_weights != (1.0,):
         found["loss_weight"] = layer.loss_weights[0] if len(layer.loss_weights) == 1 else list(layer.loss_weights)
     return found

@@ -21,8 +21,8 @@ from segspec.layers.base import Filler, Layer
 from segspec.layers.fcn import FcnLayout
 from segspec.layers.normalization import BatchNorm
 from segspec.layers.pooling import PoolingMask
+from segspec.spec.layer_spec import BlobRule, LayerSpec
 from segspec.spec.netspec import NetSpec, Unread
-from segspec.spec.wire import BlobRule, LayerSpec
 from segspec.syntax.tree import Mapping, Node, Sequence
 
 IN_PLACE = frozenset(("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Dropout", "BN", "BatchNorm", "Scale", "Bias"))
@@ -169,7 +169,8 @@ def _layers(spec: LayerSpec, blobs: _Blobs, learned: int) -> Iterator[_Written]:
     bottoms = tuple(blobs.names[blob] for blob in spec.bottoms)
     tops = tuple(blobs.names[blob] for blob in spec.tops)
     rules = _rules(spec, learned)
-    weights = tuple(f"loss_weight: {literal(weight)}" for weight in spec.loss_weights)
+    weights = [f"loss_weight: {literal(weight)}" for weight in spec.loss_weights]
+    weights += [f"propagate_down: {literal(passes)}" for passes in spec.propagate_down]
     if isinstance(layer, BatchNorm):
         plain = layer.model_copy(update={"scale_bias": False})
         yield _Written(spec.name, "BatchNorm", bottoms, tops, (FROZEN,) * 3, _messages(plain, spec.span))

@@ -12,8 +12,8 @@ from segspec.layers.base import Layer
 from segspec.layers.convolution import Convolution, Deconvolution, DepthwiseConvolution
 from segspec.layers.resampling import Interp
 from segspec.layers.unpooling import Unpooling, Upsample
+from segspec.spec.layer_spec import BlobRule, LayerSpec
 from segspec.spec.netspec import NetSpec
-from segspec.spec.wire import BlobRule, LayerSpec
 
 
 def with_written_sizes(spec: NetSpec, graph: Graph) -> NetSpec:

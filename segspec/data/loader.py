@@ -20,10 +20,8 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from segspec.data.order import Evaluation, Plan, Position, Training
-from segspec.data.sources import ImageSource, Sample
+from segspec.data.sample import ImageSource, Sample
 from segspec.errors import DataError
-
-__all__ = ["Batch", "Loader", "Sample", "evaluation_batches", "training_batches"]
 
 JOIN_SECONDS = 1.0
 

@@ -20,7 +20,8 @@ import numpy as np
 
 from segspec.atomic import write_atomically
 from segspec.cache import cache_folder
-from segspec.data.sources import FileSource, ImageSource
+from segspec.data.files import FileSource
+from segspec.data.sample import ImageSource
 from segspec.errors import DataError, Diagnostic, RunError
 from segspec.spec.classes import ClassTable
 

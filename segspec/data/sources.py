@@ -24,8 +24,6 @@ from segspec.layers.listed import ImageData, ImageLabelmapData, ImageSegData
 from segspec.layers.stored import Data, HDF5Data
 from segspec.spec.classes import ClassTable
 
-__all__ = ["FileSource", "ImageSource", "Sample", "open_images", "open_source", "settle"]
-
 
 def open_source(layer: DataLayer, table: ClassTable | None, folder: Path) -> ImageSource:
     """The source that a data layer declares.

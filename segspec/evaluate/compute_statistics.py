@@ -12,7 +12,8 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from segspec.data.sources import ImageSource, open_images, open_source, settle, tell_start
+from segspec.data.sample import ImageSource
+from segspec.data.sources import open_images, open_source, settle, tell_start
 from segspec.errors import Diagnostic, SpecError
 from segspec.evaluate.images import collect
 from segspec.evaluate.inference_files import weights_path, write_folded, write_inference_weights

@@ -19,8 +19,8 @@ from segspec.graph.graph import Graph, GraphLayer
 from segspec.layers.convolution import Convolution, Deconvolution
 from segspec.layers.normalization import BN, BatchNorm
 from segspec.net import Tree
-from segspec.spec.net import NetSpec
-from segspec.spec.wire import LayerSpec
+from segspec.spec.layer_spec import LayerSpec
+from segspec.spec.netspec import NetSpec
 
 
 def fold(spec: NetSpec, graph: Graph, params: Tree, state: Tree) -> tuple[NetSpec, Tree, Tree, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from segspec.graph.trainable import numbered_classes
 from segspec.layers.data import DataLayer
 from segspec.net import Statistics, Tree, init
 from segspec.spec.classes import ClassTable
-from segspec.spec.net import NetSpec
+from segspec.spec.netspec import NetSpec
 
 
 @dataclass(frozen=True)

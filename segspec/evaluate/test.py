@@ -13,7 +13,8 @@ from rich.console import Console
 
 from segspec.data.decode import read_image
 from segspec.data.labels import read_label
-from segspec.data.sources import ImageSource, open_source
+from segspec.data.sample import ImageSource
+from segspec.data.sources import open_source
 from segspec.errors import DataError, UsageError
 from segspec.evaluate.boundary import boundary_f1, summarise
 from segspec.evaluate.confusion import Matrix, count
@@ -118,6 +119,9 @@ def _segment(
             _save_pictures(example, table, results, sheet=number < sheets)
             shown += [example] if number < OVERVIEW else []
             _count(tally, example, table)
+    if predictor.resized:
+        height, width = predictor.resized
+        print(f"images were resized to {height}x{width}: the net takes no other size of theirs", file=sys.stderr)
     if shown:
         remark = f"{loaded.weights}, statistics: {loaded.model.origin}"
         results.save("overview.png", encode_png(draw_contact_sheet(loaded.model.spec.name, remark, shown, table)))

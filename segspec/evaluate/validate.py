@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from segspec.data.loader import evaluation_batches
-from segspec.data.sources import ImageSource
+from segspec.data.sample import ImageSource
 from segspec.evaluate.confusion import Matrix, count_on_device
 from segspec.evaluate.metrics import Metrics
 from segspec.evaluate.predict import likeliest

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from segspec.errors import Span, SpecError
 from segspec.graph.graph import Graph, GraphLayer
 from segspec.layers.base import Blob, ParamSpec, ShapeError
-from segspec.spec.net import NetSpec, Phase
-from segspec.spec.wire import BlobRule, LayerSpec
+from segspec.spec.layer_spec import BlobRule, LayerSpec
+from segspec.spec.netspec import NetSpec, Phase
 from segspec.syntax.tree import Problems
 
 MAX_NUMBERS = 2**36

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from segspec.layers.base import Blob, Layer, ParamSpec, StateSpec
 from segspec.spec.classes import ClassTable
-from segspec.spec.net import Phase
+from segspec.spec.netspec import Phase
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class GraphLayer:
         owners: for each shared blob that another layer holds, (layer, blob) of the owner.
         multipliers: (lr_mult, decay_mult) of each learned blob.
         loss_weights: one a top; 0 where the top is no loss.
+        stopped: numbers of the bottoms that get no gradient.
     """
 
     name: str
@@ -38,6 +39,7 @@ class GraphLayer:
     owners: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     multipliers: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     loss_weights: tuple[float, ...] = ()
+    stopped: frozenset[int] = frozenset()
 
     @property
     def parameters(self) -> int:

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from segspec.layers.base import Arrays, Blob, Context, Count, Forward, Layer, Role, ShapeError, stored_axis
+from segspec.layers.base import Arrays, Blob, Context, Forward, Layer, Role, ShapeError, stored_axis
 from segspec.ops.order import from_caffe_order, stored_shape, to_caffe_order
-from segspec.schema.types import Integers, Reference, References
+from segspec.schema.types import Count, Integers, Reference, References
 
 AXES = ("batch", "channels", "height", "width")
 

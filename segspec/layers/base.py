@@ -16,7 +16,7 @@ import jax
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from segspec.ops.window import PoolWindow
-from segspec.schema.types import Count, Real
+from segspec.schema.types import Real
 
 Arrays = Mapping[str, jax.Array]
 Forward = tuple[tuple[jax.Array, ...], dict[str, jax.Array]]
@@ -219,20 +219,3 @@ def stored_axis(axis: int, rank: int) -> int:
         raise ShapeError(f"axis {axis} is outside an input of {rank} axes")
     axis %= rank
     return (0, 3, 1, 2)[axis] if rank == 4 else axis
-
-
-__all__ = [
-    "Arrays",
-    "Blob",
-    "Context",
-    "Count",
-    "Filler",
-    "Forward",
-    "Layer",
-    "ParamSpec",
-    "Role",
-    "Sampling",
-    "ShapeError",
-    "StateSpec",
-    "stored_axis",
-]

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from pydantic import Field, model_validator
 
 from segspec.layers.arrangement import caffe_axis
-from segspec.layers.base import Arrays, Blob, Context, Count, Forward, Layer, ShapeError, stored_axis
+from segspec.layers.base import Arrays, Blob, Context, Forward, Layer, ShapeError, stored_axis
 from segspec.ops.cast import as_real
 from segspec.ops.order import from_caffe_order, stored_shape, to_caffe_order
-from segspec.schema.types import Real, Reals, Reference, References
+from segspec.schema.types import Count, Real, Reals, Reference, References
 
 
 class Eltwise(Layer):

@@ -10,21 +10,10 @@ import jax
 import jax.numpy as jnp
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from segspec.layers.base import (
-    Arrays,
-    Blob,
-    Context,
-    Count,
-    Filler,
-    Forward,
-    Layer,
-    ParamSpec,
-    Sampling,
-    ShapeError,
-)
+from segspec.layers.base import Arrays, Blob, Context, Filler, Forward, Layer, ParamSpec, Sampling, ShapeError
 from segspec.ops.convolution import convolve, deconvolve
 from segspec.ops.window import Pair, convolution_output, deconvolution_output
-from segspec.schema.types import Margin, Reference, Size
+from segspec.schema.types import Count, Margin, Reference, Size
 
 
 def _padding(value: object) -> object:

@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic.config import JsonDict
 
-from segspec.layers.base import Blob, Count, Layer, Role, ShapeError
-from segspec.schema.types import Real, Reals, Size
+from segspec.layers.base import Blob, Layer, Role, ShapeError
+from segspec.schema.types import Count, Real, Reals, Size
 
 _TRANSFORM: JsonDict = {"message": "transform_param"}
 

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from pydantic import Field
 
 from segspec.layers.arrangement import caffe_axis
-from segspec.layers.base import Arrays, Blob, Context, Count, Filler, Forward, Layer, ParamSpec, Sampling
+from segspec.layers.base import Arrays, Blob, Context, Filler, Forward, Layer, ParamSpec, Sampling
 from segspec.ops.cast import as_real
 from segspec.ops.order import from_caffe_order, stored_shape, to_caffe_order
+from segspec.schema.types import Count
 
 
 class InnerProduct(Layer):

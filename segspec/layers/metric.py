@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from pydantic import Field
 
-from segspec.layers.base import Arrays, Blob, Context, Count, Forward, Layer, Role, ShapeError, stored_axis
+from segspec.layers.base import Arrays, Blob, Context, Forward, Layer, Role, ShapeError, stored_axis
 from segspec.layers.labelled import (
     IgnoredLabels,
     Labelled,
@@ -18,6 +18,7 @@ from segspec.layers.labelled import (
     is_ignored,
     score_and_label,
 )
+from segspec.schema.types import Count
 
 
 def _share(part: jax.Array, whole: jax.Array, empty: float) -> jax.Array:

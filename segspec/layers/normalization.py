@@ -14,7 +14,6 @@ from segspec.layers.base import (
     Arrays,
     Blob,
     Context,
-    Count,
     Filler,
     Forward,
     Layer,
@@ -33,7 +32,7 @@ from segspec.ops.normalize import (
     normalize_with,
     per_channel,
 )
-from segspec.schema.types import Fraction, Real
+from segspec.schema.types import Count, Fraction, Real
 
 
 def _channels(x: Blob) -> int:

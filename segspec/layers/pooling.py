@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 from pydantic import Field, model_validator
 
-from segspec.layers.base import Arrays, Blob, Context, Count, Forward, Layer, Sampling, ShapeError
+from segspec.layers.base import Arrays, Blob, Context, Forward, Layer, Sampling, ShapeError
 from segspec.ops.argmax_pool import argmax_pool, index_dtype
 from segspec.ops.cast import as_real
 from segspec.ops.order import to_caffe_order
 from segspec.ops.pooling import average_bins, average_pool, even_spans
 from segspec.ops.stochastic_pool import expected_pool, sample_pool
 from segspec.ops.window import Pair, PoolWindow
-from segspec.schema.types import Margin, Size
+from segspec.schema.types import Count, Margin, Size
 
 
 def check_image(x: Blob) -> None:

@@ -9,10 +9,10 @@ from typing import ClassVar, Self
 import jax
 from pydantic import Field, model_validator
 
-from segspec.layers.base import Arrays, Blob, Context, Count, Forward, Layer, Sampling, ShapeError
+from segspec.layers.base import Arrays, Blob, Context, Forward, Layer, Sampling, ShapeError
 from segspec.ops.resize import resize_bilinear, resize_nearest
 from segspec.ops.window import Pair
-from segspec.schema.types import Reference
+from segspec.schema.types import Count, Reference
 
 
 class Interp(Layer):

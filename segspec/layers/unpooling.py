@@ -11,13 +11,13 @@ import jax.numpy as jnp
 from jax import lax
 from pydantic import Field, model_validator
 
-from segspec.layers.base import Arrays, Blob, Context, Count, Forward, Layer, Sampling, ShapeError
+from segspec.layers.base import Arrays, Blob, Context, Forward, Layer, Sampling, ShapeError
 from segspec.layers.pooling import check_image
 from segspec.ops.argmax_pool import to_flat, unpool, unpool_flat
 from segspec.ops.cast import as_real
 from segspec.ops.spread import spread_average, spread_corner, spread_tile
 from segspec.ops.window import Pair, PoolWindow
-from segspec.schema.types import Margin, Reference, Size
+from segspec.schema.types import Count, Margin, Reference, Size
 
 
 class Upsample(Layer):

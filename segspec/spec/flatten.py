@@ -9,9 +9,9 @@ from pydantic import BaseModel
 from segspec.layers.base import Filler, Layer
 from segspec.layers.data import DataLayer
 from segspec.spec.classes import ClassTable
-from segspec.spec.net import NetSpec
+from segspec.spec.layer_spec import BlobRule, LayerSpec
+from segspec.spec.netspec import NetSpec
 from segspec.spec.unread import unread_lines
-from segspec.spec.wire import BlobRule, LayerSpec
 from segspec.syntax.write import flow, scalar
 
 
@@ -65,6 +65,8 @@ def _layer(spec: LayerSpec, classes: ClassTable | None) -> dict[str, object]:
         fields["param"] = _rule(spec.rest)
     if spec.loss_weights:
         fields["loss_weight"] = spec.loss_weights
+    if not all(spec.propagate_down):
+        fields["propagate_down"] = spec.propagate_down
     return fields
 
 

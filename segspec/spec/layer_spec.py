@@ -27,6 +27,11 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, dict) else value
 
 
+def _alone(value: object) -> object:
+    """One truth value as a list of one."""
+    return (value,) if isinstance(value, bool) else value
+
+
 class CommonFields(BaseModel):
     """What every layer may say besides its own parameters."""
 
@@ -36,6 +41,7 @@ class CommonFields(BaseModel):
     top: References | None = None
     param: Annotated[tuple[BlobRule, ...], BeforeValidator(_listed)] = ()
     loss_weight: Reals = ()
+    propagate_down: Annotated[tuple[bool, ...], BeforeValidator(_alone)] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class LayerSpec:
         rest: the rule of all other blobs.
         loss_weights: one a top; empty means 1 for a loss's first top and 0 elsewhere.
         span: where it stands.
+        propagate_down: for each bottom, whether it gets a gradient; bottoms beyond the list do.
     """
 
     name: str
@@ -61,3 +68,4 @@ class LayerSpec:
     rest: BlobRule
     loss_weights: tuple[float, ...]
     span: Span
+    propagate_down: tuple[bool, ...] = ()

@@ -12,10 +12,11 @@ from segspec.schema.read import read_model
 from segspec.spec import library
 from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.classes import read_classes
+from segspec.spec.layer_spec import LayerSpec
 from segspec.spec.netspec import InputSize, NetSpec, Phase
 from segspec.spec.override import apply_overrides
 from segspec.spec.unread import read_unread
-from segspec.spec.wire import LayerSpec, wire
+from segspec.spec.wire import wire
 from segspec.syntax.blocks import Block, check_name, read_blocks
 from segspec.syntax.budget import Budget
 from segspec.syntax.macros import expand
@@ -23,8 +24,6 @@ from segspec.syntax.prototxt import is_prototxt
 from segspec.syntax.substitution import resolve
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe, read_source
 from segspec.syntax.yaml import parse_yaml
-
-__all__ = ["InputSize", "NetSpec", "Phase", "load_net", "read_net"]
 
 KEYS = ("segspec", "name", "classes", "params", "use", "blocks", "input", "data", "layers", "output", "unread")
 PHASES = ("train", "test")

@@ -21,10 +21,8 @@ from segspec.syntax.blocks import layer_name
 from segspec.syntax.items import Branches, Item, Scope, Use
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence
 
-__all__ = ["COMMON", "INPUTS", "BlobRule", "LayerSpec", "counted", "short_name", "wire"]
-
 INPUTS = ("data", "label")
-COMMON = ("name", "bottom", "top", "param", "loss_weight")
+COMMON = ("name", "bottom", "top", "param", "loss_weight", "propagate_down")
 
 
 def wire(
@@ -223,7 +221,8 @@ class _Wiring:
         for_all = isinstance(use.fields.get("param"), Mapping)
         rules = () if for_all else common.param
         rest = common.param[0] if for_all else BlobRule()
-        return LayerSpec(name, layer, tuple(bottoms), tops, rules, rest, common.loss_weight, use.type.span)
+        stops = common.propagate_down
+        return LayerSpec(name, layer, tuple(bottoms), tops, rules, rest, common.loss_weight, use.type.span, stops)
 
     def _tops(self, name: str, layer: Layer, common: CommonFields, use: Use, scope: tuple[str, ...]) -> tuple[str, ...]:
         if common.top is None:

@@ -91,9 +91,6 @@ class Problems:
             last = Diagnostic(f"{MAX_FOUND} mistakes were found, nothing further was looked at", span)
             raise SpecError([*sorted(self.found, key=_position), last])
 
-    def extend(self, error: SpecError) -> None:
-        self.found.extend(error.diagnostics)
-
     def raise_any(self) -> None:
         """Raises SpecError with everything found, in the order of the text; nothing happens when nothing was."""
         if self.found:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from segspec.data.loader import Batch, Loader
-from segspec.data.sources import ImageSource
+from segspec.data.sample import ImageSource
 from segspec.errors import DataError
 from segspec.train.step import MicroBatches
 

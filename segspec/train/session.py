@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from segspec.data.sources import ImageSource, open_source, settle
+from segspec.data.sample import ImageSource
+from segspec.data.sources import open_source, settle
 from segspec.errors import SpecError
 from segspec.graph.build import build
 from segspec.graph.graph import Graph

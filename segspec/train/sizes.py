@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import optax
 
-from segspec.data.sources import ImageSource
+from segspec.data.sample import ImageSource
 from segspec.errors import DataError
 from segspec.train.session import Plan
 from segspec.train.step import Metrics, MicroBatches, Step, TrainState, make_step

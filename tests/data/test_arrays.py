@@ -7,7 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from segspec.data.sources import ImageSource, open_source, settle
+from segspec.data.sample import ImageSource
+from segspec.data.sources import open_source, settle
 from segspec.errors import DataError
 from segspec.layers.stored import HDF5Data
 from segspec.spec.classes import ClassTable

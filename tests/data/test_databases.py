@@ -9,7 +9,8 @@ import lmdb
 import numpy as np
 import pytest
 
-from segspec.data.sources import ImageSource, open_source, settle
+from segspec.data.sample import ImageSource
+from segspec.data.sources import open_source, settle
 from segspec.errors import DataError
 from segspec.layers.stored import Data
 from segspec.proto.encode import integer, message

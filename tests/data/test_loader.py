@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from segspec.data.loader import Batch, Loader, Sample, evaluation_batches, training_batches
+from segspec.data.loader import Batch, Loader, evaluation_batches, training_batches
+from segspec.data.sample import Sample
 from segspec.data.sources import DrawnSource
 from segspec.data.transform import Transform
 from segspec.errors import DataError

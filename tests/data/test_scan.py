@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from segspec.data import scan as scanning
+from segspec.data.sample import ImageSource
 from segspec.data.scan import scan
-from segspec.data.sources import ImageSource, open_source
+from segspec.data.sources import open_source
 from segspec.data.synthetic import SQUARES_TABLE, STREET_TABLE, draw
 from segspec.errors import DataError
 from segspec.layers.data import DenseImageData, SyntheticSquares

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from segspec.errors import Source, SpecError
+from segspec.spec.layer_spec import LayerSpec
 from segspec.spec.net import read_net
 from segspec.spec.netspec import NetSpec
-from segspec.spec.wire import LayerSpec, counted
+from segspec.spec.wire import counted
 
 CONV = "Convolution: {num_output: 4, kernel_size: 1}"
 HERE = Path("nowhere")

@@ -255,19 +255,11 @@ class _Reading:
         for what, found, (least, most) in (("bottom", bottoms, layer_type.bottoms), ("top", tops, layer_type.tops)):
             if len(found) < least or (most is not None and len(found) > most):
                 self.problems.add(f"{subject} takes {counted(least, most, what)}, got {len(found)}", span)
-        self._warn_of_stops(layer_type, layer, subject)
+        stops = tuple(is_true(flag) for flag in texts(layer, "propagate_down"))
         rules = read_rules(layer_type, layer, subject, self.findings)
         weights = tuple(number for item in texts(layer, "loss_weight") for number in _numbers(item))
         if read is not None:
-            self.layers.append(LayerSpec(name, read, bottoms, tops, rules, BlobRule(), weights, span))
-
-    def _warn_of_stops(self, layer_type: type[Layer], layer: Mapping, subject: Subject) -> None:
-        """Tells of a gradient that Caffe would stop; what a loss or metric compares with gets none anyway."""
-        flags = texts(layer, "propagate_down")
-        for index, (flag, bottom) in enumerate(zip(flags, texts(layer, "bottom"), strict=False)):
-            if not is_true(flag) and (index == 0 or layer_type.role == "feature"):
-                message = f"{subject} passes gradients to '{bottom.text}' all the same"
-                self.findings.warn(message, flag.span, "freeze what lies before it with lr_mult: 0")
+            self.layers.append(LayerSpec(name, read, bottoms, tops, rules, BlobRule(), weights, span, stops))
 
     def _own_name(self, layer_type: type[Layer], layer: Mapping, span: Span) -> str:
         """The layer's name, with a number where another layer has it already or none is written."""

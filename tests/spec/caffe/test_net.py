@@ -12,9 +12,9 @@ from segspec.graph.build import build, image_inputs
 from segspec.layers.base import Blob
 from segspec.layers.data import DenseImageData
 from segspec.spec.caffe.net import read_caffe_net
+from segspec.spec.layer_spec import BlobRule
 from segspec.spec.net import load_net
 from segspec.spec.netspec import NetSpec, Phase
-from segspec.spec.wire import BlobRule
 
 HEAD = 'input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n'
 
