@@ -14,6 +14,7 @@ import numpy.typing as npt
 from segspec.errors import SpecError
 from segspec.evaluate.model import Model, deploy_graph
 from segspec.graph.graph import Graph
+from segspec.graph.nominal import nominal_graph
 from segspec.net import Tree, apply
 from segspec.ops.resize import resize_bilinear
 
@@ -44,7 +45,8 @@ class Predictor:
 
     An image is resized as the net's data declaration says, padded (by repeating its border) up to the next size the net
     can be built at, run, cropped back, and its scores are resized bilinearly to the image's own size before the best
-    class is taken.
+    class is taken. Where the net can be built at no such size, as with sizes of Upsample layers written as numbers, the
+    image is resized to the one that the net is meant for, which `resized` then holds.
 
     With several samples a net that is random at test, by a Dropout with `sample_weights_test`, is asked as often, and
     the best class is that of the mean probabilities. Source: Kendall, Badrinarayanan, Cipolla 2017, Bayesian SegNet.
@@ -64,7 +66,9 @@ class Predictor:
         self.model = model
         self.samples = samples
         self.key = jax.random.key(seed)
+        self.resized: tuple[int, int] | None = None
         self._compiled = lru_cache(KEPT_SIZES)(self._compile)
+        self._allowed = lru_cache(KEPT_SIZES)(self._allow)
 
     def predict(self, image: Image) -> Prediction:
         """The class of each pixel.
@@ -81,13 +85,26 @@ class Predictor:
 
     def _resize(self, image: Image) -> Image:
         layer = self.model.data
-        height, width = getattr(layer, "new_height", None), getattr(layer, "new_width", None)
-        if height is None or width is None or image.shape[:2] == (height, width):
+        declared = (getattr(layer, "new_height", None), getattr(layer, "new_width", None))
+        height, width = self._allowed(image.shape[:2] if None in declared else declared)
+        if image.shape[:2] == (height, width):
             return image
         import cv2
 
         resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(resized, np.uint8).reshape(height, width, image.shape[2])
+
+    def _allow(self, size: tuple[int, int]) -> tuple[int, int]:
+        """A size itself, if the net can be built at it or a larger one; else the size that the net is meant for."""
+        try:
+            fitting_graph(self.model, size)
+        except SpecError:
+            _, height, width, _ = nominal_graph(self.model.spec).inputs["data"].shape
+            if size == (height, width):
+                raise
+            self.resized = (height, width)
+            return self.resized
+        return size
 
     def _compile(
         self, prepared: tuple[int, int], wanted: tuple[int, int]

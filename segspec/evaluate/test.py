@@ -119,6 +119,9 @@ def _segment(
             _save_pictures(example, table, results, sheet=number < sheets)
             shown += [example] if number < OVERVIEW else []
             _count(tally, example, table)
+    if predictor.resized:
+        height, width = predictor.resized
+        print(f"images were resized to {height}x{width}: the net takes no other size of theirs", file=sys.stderr)
     if shown:
         remark = f"{loaded.weights}, statistics: {loaded.model.origin}"
         results.save("overview.png", encode_png(draw_contact_sheet(loaded.model.spec.name, remark, shown, table)))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from segspec.errors import Span, SpecError
 from segspec.graph.graph import Graph, GraphLayer
 from segspec.layers.base import Blob, ParamSpec, ShapeError
+from segspec.layers.combination import ArgMax
 from segspec.spec.layer_spec import BlobRule, LayerSpec
 from segspec.spec.netspec import NetSpec, Phase
 from segspec.syntax.tree import Problems
@@ -66,11 +67,13 @@ def _present(layers: Iterable[LayerSpec], inputs: Mapping[str, Blob]) -> list[La
 def _prediction(spec: NetSpec, layers: tuple[GraphLayer, ...], blobs: Mapping[str, Blob]) -> str | None:
     """The score blob: what the spec says, else what the weightiest loss reads, else the last feature.
 
-    Of these, the first that exists: without a label, a blob that is made from it does not.
+    Of these, the first that exists: without a label, a blob that is made from it does not. Of a net that ends by
+    choosing the best class itself, the scores it chooses from.
     """
     losses = [layer for layer in spec.layers if layer.layer.role == "loss"]
     losses.sort(key=lambda layer: layer.loss_weights[0] if layer.loss_weights else 1.0, reverse=True)
-    features = [layer.tops[0] for layer in layers if layer.layer.role == "feature" and layer.tops]
+    made = (layer for layer in layers if layer.layer.role == "feature" and layer.tops)
+    features = [layer.bottoms[0] if isinstance(layer.layer, ArgMax) else layer.tops[0] for layer in made]
     candidates = [spec.output, *(loss.bottoms[0] for loss in losses[:1]), *features[-1:]]
     return next((blob for blob in candidates if blob in blobs), None)
 
@@ -132,6 +135,7 @@ class _Building:
                 self._owners(spec, params, rules),
                 {blob: (rule.lr_mult, rule.decay_mult) for blob, rule in rules.items()},
                 self._loss_weights(spec),
+                self._stopped(spec),
             )
         )
 
@@ -209,3 +213,9 @@ class _Building:
         if not weights and spec.layer.role == "loss":
             weights = [1.0]
         return tuple([*weights, *[0.0] * len(spec.tops)][: len(spec.tops)])
+
+    def _stopped(self, spec: LayerSpec) -> frozenset[int]:
+        if len(spec.propagate_down) > len(spec.bottoms):
+            counts = f"{len(spec.propagate_down)} 'propagate_down' for {len(spec.bottoms)} bottoms"
+            self.problems.add(f"layer '{spec.name}' ({spec.layer.type}): {counts}", spec.span)
+        return frozenset(index for index, passes in enumerate(spec.propagate_down) if not passes)

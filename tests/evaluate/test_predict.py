@@ -132,11 +132,23 @@ def test_a_net_without_an_image_of_scores_says_so(make_model: Any) -> None:
         Predictor(model).predict(picture(8, 8))
 
 
-def test_a_net_that_fits_at_no_size_gives_the_message_of_the_images_own(make_model: Any) -> None:
-    wide = THRESHOLD.replace("kernel_size: 1", "kernel_size: 200")
-    model = make_model("input: {height: 200, width: 200}\n" + wide)
-    with pytest.raises(SpecError, match="1x7x9x3"):
-        Predictor(model).predict(picture(7, 9))
+FIXED = """layers:
+  - PoolingMask: {name: p, kernel_size: 2, stride: 2}
+  - Upsample: {mask: p, upsample_h: 12, upsample_w: 16}
+  - Convolution: {name: score, num_output: $classes, kernel_size: 1}
+"""
+
+
+def test_an_image_is_resized_to_the_only_size_that_a_net_takes(make_model: Any) -> None:
+    model = bright(make_model("input: {height: 12, width: 16}\n" + FIXED))
+    predictor = Predictor(model)
+    predictor.predict(picture(12, 16))
+    assert predictor.resized is None
+    image = picture(31, 25)
+    small = scores(model, cv2.resize(image, (16, 12), interpolation=cv2.INTER_LINEAR)[None])
+    expected = np.asarray(jax.image.resize(small, (1, 31, 25, 2), "linear"))[0].argmax(-1)
+    assert (predictor.predict(image).labels == expected).mean() > 0.99, "but for ties in the last bit"
+    assert predictor.resized == (12, 16)
 
 
 def test_without_a_class_table_the_scores_are_numbered(make_model: Any) -> None:

@@ -295,6 +295,18 @@ def test_a_prototxt_takes_a_class_table_from_the_command_line(tmp_path: Path, ma
     assert "the net tells 2 classes apart, but the class table has 11" in capsys.readouterr().err
 
 
+def test_a_net_of_one_size_says_that_images_were_resized(tmp_path: Path, make_model: Any, capsys: Any) -> None:
+    net = tmp_path / "net.yaml"
+    pair = "  - PoolingMask: {name: p}\n  - Upsample: {mask: p, upsample_h: 12, upsample_w: 16}\n"
+    net.write_text(f"segspec: 1\ninput: {{height: 12, width: 16}}\nclasses: 2\nlayers:\n{pair}{LAYERS}")
+    weights, out = tmp_path / "w.safetensors", tmp_path / "out"
+    write_weights(weights, make_model(f"layers:\n{LAYERS}").params)
+    add(tmp_path / "photos", "a.png", size=(31, 25))
+    assert main(["test", str(net), "--weights", str(weights), str(tmp_path / "photos"), "--out", str(out)]) == 0
+    assert "images were resized to 12x16: the net takes no other size of theirs\n" in capsys.readouterr().err
+    assert mask(out, "a").shape == (31, 25)
+
+
 def test_what_the_loss_of_a_prototxt_ignores_does_not_count(tmp_path: Path, make_model: Any, capsys: Any) -> None:
     weights, image = tmp_path / "w.safetensors", tmp_path / "val" / "a.png"
     write_weights(weights, make_model(f"layers:\n{LAYERS}").params)

@@ -68,6 +68,8 @@ def test_without_labels_everything_made_from_them_falls_away() -> None:
         (SCORE + "  - SoftmaxWithLoss\n  - ReLU\n  - SoftmaxWithLoss\n", "", "TRAIN", "score"),
         (SCORE + "  - SoftmaxWithLoss\n  - ReLU\n  - SoftmaxWithLoss: {loss_weight: 2}\n", "", "TEST", "relu1"),
         ("  - ReLU: {bottom: label}\n  - TanH: {name: t, bottom: data}\n", "output: relu1\n", "DEPLOY", "t"),
+        (SCORE + "  - ArgMax: {axis: 1}\n", "", "DEPLOY", "score"),
+        (SCORE + "  - ArgMax: {axis: 1}\n  - ReLU\n", "", "DEPLOY", "relu1"),
         ("  - Silence\n", "", "TRAIN", None),
     ],
 )
