@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from segspec.errors import Diagnostic, UsageError
+from segspec.spec.caffe.phase import NetState
 from segspec.spec.caffe.solver_net import load_solver_net
 from segspec.spec.net import load_net
 from segspec.spec.netspec import NetSpec
@@ -47,6 +48,6 @@ def load_training(
     if net is None:
         spec = load_solver_net(caffe, solver, overrides)
     else:
-        stages = sorted(caffe.train.state.stages) if caffe.train else ()
-        spec = load_net(net, overrides, stages=stages)
+        state = caffe.train.state if caffe.train else NetState("TRAIN")
+        spec = load_net(net, overrides, stages=sorted(state.stages), level=state.level or None)
     return Training(spec, caffe.solver, (*caffe.warnings, *spec.warnings))

@@ -91,6 +91,14 @@ def test_the_stage_of_training_is_asked_for(folder: Path) -> None:
     assert sources(alone) == sources(given) == {"train": "train.txt", "test": "test.txt"}
 
 
+def test_the_level_of_training_is_asked_for(folder: Path) -> None:
+    (folder / "nets" / "n.prototxt").write_text(NET.replace("STAGE", "min_level: 2"))
+    (folder / "solver.prototxt").write_text(SOLVER + "train_state { level: 2 }")
+    alone = load_training(None, Path("solver.prototxt"))
+    given = load_training(Path("nets/n.prototxt"), Path("solver.prototxt"))
+    assert sources(alone) == sources(given) == {"train": "train.txt", "test": "test.txt"}
+
+
 def test_a_net_inside_the_solver(folder: Path) -> None:
     text = f"net_param {{ name: 'inner' {NET.replace('STAGE', '')} }} base_lr: 1 max_iter: 1 lr_policy: 'fixed'"
     (folder / "solver.prototxt").write_text(text)
