@@ -301,7 +301,8 @@ def _check_train(options: argparse.Namespace) -> None:
     _refuse_map_alone(options)
     if options.resume is not None:
         if options.spec or options.weights or options.run or options.overwrite or options.skip or options.solverstate:
-            hint = "leave out SPEC, SOLVER, --run, --weights, --skip and --overwrite; --set and --solver-set may stay"
+            others = "--run, --weights, --skip, --solverstate and --overwrite"
+            hint = f"leave out SPEC, SOLVER, {others}; --set and --solver-set may stay"
             raise UsageError("--resume goes on with a run as it is", hint=hint)
     elif options.spec is None or (options.solver is None and not is_prototxt(options.spec)):
         raise UsageError("train takes a network spec and a solver", hint="segspec train SPEC SOLVER, or --resume RUN")
