@@ -21,6 +21,7 @@ from segspec.layers.base import Filler, Layer
 from segspec.layers.fcn import FcnLayout
 from segspec.layers.normalization import BatchNorm
 from segspec.layers.pooling import PoolingMask
+from segspec.schema.types import is_pair
 from segspec.spec.layer_spec import BlobRule, LayerSpec
 from segspec.spec.netspec import NetSpec, Unread
 from segspec.syntax.tree import Mapping, Node, Sequence
@@ -201,11 +202,9 @@ def _messages(layer: Layer, span: Span) -> dict[str, list[str]]:
         value = getattr(layer, name)
         if written in layer.references or written == "dialect" or value is None or value == _caffe_default(layer, name):
             continue
-        extra = info.json_schema_extra
-        message = str(extra.get("message", layer.message)) if isinstance(extra, dict) else layer.message
         lines = list(_lines(written, value, info, layer, span))
         if lines:
-            found.setdefault(message, []).extend(lines)
+            found.setdefault(layer.message_of(name), []).extend(lines)
     return found
 
 
@@ -231,7 +230,7 @@ def _lines(name: str, value: object, info: FieldInfo, layer: Layer, span: Span) 
         yield from (f"class_weighting: {literal(weight)}" for weight in value)
     elif isinstance(value, Filler):
         yield f"{name} {{ {' '.join(_filler(value))} }}"
-    elif isinstance(value, tuple) and _is_pair(info.annotation):
+    elif isinstance(value, tuple) and is_pair(info.annotation):
         yield from _pair(name, value, layer, span)
     elif isinstance(value, tuple):
         if any(isinstance(item, tuple | BaseModel) for item in value):
@@ -272,7 +271,3 @@ def _single(value: object, annotation: object) -> str:
 
 def _is_enumeration(annotation: object) -> bool:
     return get_origin(annotation) is Literal or any(map(_is_enumeration, get_args(annotation)))
-
-
-def _is_pair(annotation: object) -> bool:
-    return annotation == tuple[int, int] or any(map(_is_pair, get_args(annotation)))

@@ -188,6 +188,12 @@ class Layer(BaseModel):
     top_names: ClassVar[tuple[str, ...]] = ()
     example: ClassVar[str] = ""
 
+    @classmethod
+    def message_of(cls, field: str) -> str:
+        """The prototxt message that holds a field; empty for a field of the layer itself."""
+        extra = cls.model_fields[field].json_schema_extra
+        return str(extra.get("message", cls.message)) if isinstance(extra, dict) else cls.message
+
     def shapes(self, bottoms: Sequence[Blob], tops: int = 1) -> tuple[Blob, ...]:
         """The shapes of the first `tops` outputs. Raises ShapeError where the bottoms do not fit."""
         raise NotImplementedError

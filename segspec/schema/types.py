@@ -6,7 +6,7 @@ one, and carries its own JSON Schema, so that an editor accepts exactly what `se
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -33,6 +33,11 @@ def _pair_schema(minimum: int) -> WithJsonSchema:
 
 def _list_of_one(value: object) -> object:
     return value if isinstance(value, list | tuple) else (value,)
+
+
+def is_pair(annotation: object) -> bool:
+    """Whether a field's type is a (height, width) pair, for which one number may stand."""
+    return annotation == tuple[int, int] or any(map(is_pair, get_args(annotation)))
 
 
 Size = Annotated[tuple[int, int], _pair_from(1), _pair_schema(1)]

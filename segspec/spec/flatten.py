@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from pydantic import BaseModel
 
 from segspec.layers.base import Filler, Layer
 from segspec.layers.data import DataLayer
+from segspec.schema.types import is_pair
 from segspec.spec.classes import ClassTable
 from segspec.spec.layer_spec import BlobRule, LayerSpec
 from segspec.spec.netspec import NetSpec
@@ -84,13 +83,8 @@ def parameters(layer: Layer) -> dict[str, object]:
         written = info.alias or name
         value = getattr(layer, name)
         if written not in layer.references and (value is not None or info.default is not None):
-            found[written] = _plain(value, short=_is_pair(info.annotation))
+            found[written] = _plain(value, short=is_pair(info.annotation))
     return found
-
-
-def _is_pair(annotation: object) -> bool:
-    """Whether one number stands for [height, width]."""
-    return annotation == tuple[int, int] or any(map(_is_pair, get_args(annotation)))
 
 
 def _plain(value: object, *, short: bool) -> object:

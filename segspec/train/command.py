@@ -86,7 +86,7 @@ def train(request: Request, make_validator: MakeValidator) -> int:
     weights = caffe.find_weights() if caffe and not request.weights else request.weights
     prepare(solver)
     spec = with_absolute_sources(spec)
-    plan = make_plan(spec, solver, Path())
+    plan = make_plan(spec, solver)
     warn(*(word for phase, layer in spec.data.items() for word in tell_start(layer, plan.spec.data[phase])))
     plan = settle_class_weights(plan, request.workers)
     warn(*find_idleness(plan.graph, plan.spec.source.name), *_find_need_of_batch(plan))
@@ -119,7 +119,7 @@ def resume(
         spec = with_absolute_sources(load_net(folder.spec, overrides))
         solver = load_solver(folder.solver, solver_overrides)
         prepare(solver)
-        plan = settle_class_weights(make_plan(spec, solver, Path()), workers)
+        plan = settle_class_weights(make_plan(spec, solver), workers)
         trainer = _Trainer(plan, folder, make_validator, workers)
         begin = partial(start, plan.graph, optimizer=trainer.optimizer)
         like = jax.eval_shape(begin, *init_shapes(plan.graph))

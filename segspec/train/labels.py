@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from segspec.data.class_weights import class_weights
 from segspec.data.sample import ImageSource
@@ -34,7 +33,7 @@ def settle_class_weights(plan: Plan, workers: int | None) -> Plan:
         if plan.solver.test_interval:
             refuse_sizes(plan, "test", tested.sizes)
     spec = with_class_weights(plan.spec, lambda rule: _numbers(rule, counts, table))
-    return plan if spec == plan.spec else make_plan(spec, plan.solver, Path())
+    return plan if spec == plan.spec else make_plan(spec, plan.solver)
 
 
 def _numbers(rule: str, counts: LabelCounts, table: ClassTable) -> tuple[float, ...]:

@@ -88,13 +88,12 @@ class Plan:
         return graph
 
 
-def make_plan(spec: NetSpec, solver: Solver, folder: Path) -> Plan:
+def make_plan(spec: NetSpec, solver: Solver) -> Plan:
     """Opens the images, settles what depends on them, and builds the net.
 
     Args:
         spec: the net.
         solver: how it is trained.
-        folder: what relative paths of the data are relative to.
 
     Raises:
         SpecError: the net cannot be trained, or its shapes do not fit its images.
@@ -106,9 +105,9 @@ def make_plan(spec: NetSpec, solver: Solver, folder: Path) -> Plan:
         raise SpecError("the spec names no training images", place=place, hint=hint)
     if unsettled := find_unsettled(spec):
         raise SpecError(unsettled)
-    spec = replace(spec, data={phase: settle(layer, folder) for phase, layer in spec.data.items()})
-    spec, table = _with_classes(spec, folder)
-    sources = {phase: open_source(layer, table, folder) for phase, layer in spec.data.items()}
+    spec = replace(spec, data={phase: settle(layer, Path()) for phase, layer in spec.data.items()})
+    spec, table = _with_classes(spec)
+    sources = {phase: open_source(layer, table, Path()) for phase, layer in spec.data.items()}
     for phase, source in sources.items():
         require_labels(source, {"train": "training"}.get(phase, phase))
     size = sources["train"].size
@@ -117,14 +116,14 @@ def make_plan(spec: NetSpec, solver: Solver, folder: Path) -> Plan:
     return plan
 
 
-def _with_classes(spec: NetSpec, folder: Path) -> tuple[NetSpec, ClassTable | None]:
+def _with_classes(spec: NetSpec) -> tuple[NetSpec, ClassTable | None]:
     """The net and the classes of its labels: those it declares, else one a channel of its scores.
 
     A class table that a spec can hold becomes the net's own.
     """
     if spec.classes is not None:
         return spec, spec.classes
-    graph = training_graph(spec, open_source(spec.data["train"], None, folder).size)
+    graph = training_graph(spec, open_source(spec.data["train"], None, Path()).size)
     table = numbered_classes(spec, graph)
     channels = graph.blobs[graph.prediction].shape[-1] if graph.prediction else 0
     declared = table is not None and channels == table.count <= MAX_CLASSES

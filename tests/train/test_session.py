@@ -28,7 +28,7 @@ FULL = "  - InnerProduct: {name: fc, num_output: 2}\n"
 
 
 def plan(path: Path, *overrides: str) -> Plan:
-    return make_plan(load_net(path, overrides), SOLVER, Path())
+    return make_plan(load_net(path, overrides), SOLVER)
 
 
 def test_the_plan_declares_the_size_it_trains_at(project: Any) -> None:
@@ -83,10 +83,10 @@ def test_a_last_batch_that_the_net_does_not_take_is_refused_before_training(
     spec = load_net(project.write_spec(SCORE + HALVES + LOSS))
     made = Solver(base_lr=0.1, max_iter=1, **solver)  # type: ignore[arg-type]
     if not refused:
-        make_plan(spec, made, Path())
+        make_plan(spec, made)
         return
     with pytest.raises(SpecError, match="cannot cut 1 into 2 equal parts"):
-        make_plan(spec, made, Path())
+        make_plan(spec, made)
 
 
 def test_a_spec_without_training_images_is_told_how_to_name_some(project: Any) -> None:
@@ -164,7 +164,7 @@ def test_what_only_the_first_step_would_miss_is_refused_at_once(classes: str, lo
     )
     spec = read_net(Source("net.yaml", text), Path())
     with pytest.raises(SpecError, match=message) as caught:
-        make_plan(spec, Solver(base_lr=0.1, max_iter=1), Path())
+        make_plan(spec, Solver(base_lr=0.1, max_iter=1))
     assert "net.yaml:" in str(caught.value)
 
 

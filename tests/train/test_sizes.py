@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,7 +62,7 @@ def test_in_random_order_any_two_may_meet() -> None:
 
 def plan_of(project: Any, data: str = "", **solver: Any) -> Plan:
     spec = load_net(project.write_spec(LAYERS, data=data))
-    return make_plan(spec, Solver(base_lr=0.1, max_iter=9, **solver), Path())
+    return make_plan(spec, Solver(base_lr=0.1, max_iter=9, **solver))
 
 
 ONE_LARGER = np.array([[24, 24], [24, 24], [11, 17], [24, 24], [24, 24], [24, 24]])
@@ -91,7 +90,7 @@ def test_single_images_may_differ_but_not_within_an_iteration(project: Any) -> N
     project.write_spec(LAYERS)
     spec = load_net(project.spec, ["data.train.batch_size=1"])
     for iter_size in (1, 2):
-        plan = make_plan(spec, Solver(base_lr=0.1, max_iter=9, iter_size=iter_size), Path())
+        plan = make_plan(spec, Solver(base_lr=0.1, max_iter=9, iter_size=iter_size))
         if iter_size == 1:
             refuse_sizes(plan, "train", ONE_LARGER)
             continue

@@ -109,8 +109,7 @@ def _field_names(layer_type: type[Layer]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, info in layer_type.model_fields.items():
         written = info.alias or name
-        extra = info.json_schema_extra
-        message = str(extra.get("message", layer_type.message)) if isinstance(extra, dict) else layer_type.message
+        message = layer_type.message_of(name)
         if written not in layer_type.references:
             found[f"{message}.{written}" if message else written] = name
     return found
