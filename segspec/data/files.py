@@ -12,7 +12,7 @@ from segspec.data.databases import check_number
 from segspec.data.decode import read_image
 from segspec.data.labels import check_values, read_label
 from segspec.data.listing import Listing
-from segspec.data.sample import Sample
+from segspec.data.sample import Sample, refuse_size
 from segspec.data.transform import Pair, Transform
 from segspec.errors import DataError, Diagnostic
 from segspec.spec.classes import ClassTable
@@ -63,8 +63,8 @@ class FileSource:
     def _label_of(self, index: int, image: np.ndarray) -> np.ndarray | None:
         """The label of a decoded image."""
         label = self._read_label(index)
-        if label is not None and label.shape != image.shape[:2]:
-            raise self._size_mismatch(index, image, label)
+        if label is not None:
+            refuse_size(image, label, self.listing.image(index), str(self.listing.label(index)))
         return label
 
     def _read_label(self, index: int) -> np.ndarray | None:
@@ -89,17 +89,6 @@ class FileSource:
         place = first.place or self.listing.image(index)
         named = f"{place} ({self.listing.place(index)})"
         return DataError(Diagnostic(first.message, hint=first.hint, place=named))
-
-    def _size_mismatch(self, index: int, image: np.ndarray, label: np.ndarray) -> DataError:
-        height, width = image.shape[:2]
-        turned = label.shape == (width, height)
-        hint = "one of them is turned: save both without an EXIF orientation" if turned else "export the label again"
-        return DataError(
-            f"the label is {label.shape[0]} x {label.shape[1]} pixels (height x width), "
-            f"but its image {self.listing.image(index)} is {height} x {width}",
-            place=str(self.listing.label(index)),
-            hint=hint,
-        )
 
 
 @dataclass(frozen=True)

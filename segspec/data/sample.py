@@ -92,6 +92,17 @@ class StoredSource(ABC):
         return Sample(image, label, sample.name)
 
 
+def refuse_size(image: np.ndarray, label: np.ndarray, image_name: str, label_name: str) -> None:
+    """Raises DataError where a label map that was decoded from a file has another size than its image."""
+    if label.shape == image.shape[:2]:
+        return
+    sizes = [f"{array.shape[0]} x {array.shape[1]}" for array in (label, image)]
+    message = f"the label is {sizes[0]} pixels (height x width), but its image {image_name} is {sizes[1]}"
+    turned = label.shape == image.shape[1::-1]
+    hint = "one of them is turned: save both without an EXIF orientation" if turned else "export the label again"
+    raise DataError(message, place=label_name, hint=hint)
+
+
 def refuse_other_size(image: np.ndarray, label: np.ndarray, name: str) -> None:
     """Raises DataError where a label map has another size than its image."""
     if label.ndim == 2 and label.shape != image.shape[:2]:

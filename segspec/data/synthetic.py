@@ -8,8 +8,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
+from segspec.data.palette import palette_mask
 from segspec.data.squares import draw_squares
 from segspec.data.street import draw_street
 from segspec.errors import UsageError, did_you_mean
@@ -152,21 +152,9 @@ def _write_part(
         image, label = draw(layer, number)
         name = f"{number - numbers.start:04d}.png"
         (folder / part / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
-        write_label(folder / f"{part}annot" / name, label, table_of(layer))
+        palette_mask(label, table_of(layer)).save(folder / f"{part}annot" / name)
         return f"{part}/{name} {part}annot/{name}\n"
 
     with ThreadPoolExecutor(workers, "segspec-synthesize") as pool:
         lines = list(pool.map(write, numbers))
     (folder / f"{part}.txt").write_text("".join(lines), "utf-8")
-
-
-def write_label(path: Path, label: np.ndarray, table: ClassTable) -> None:
-    """Writes a label as a PNG of class numbers, whose palette shows the table's colours."""
-    palette = [0] * 768
-    for index, color in enumerate(table.colors):
-        palette[3 * index : 3 * index + 3] = color
-    if table.ignore_label is not None:
-        palette[3 * table.ignore_label : 3 * table.ignore_label + 3] = table.ignore_color
-    picture = Image.fromarray(label)
-    picture.putpalette(palette)
-    picture.save(path, "PNG")

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from segspec.data.palette import palette_mask
 from segspec.evaluate.canvas import (
     GAP,
     Panel,
@@ -24,7 +25,7 @@ from segspec.evaluate.canvas import (
 )
 from segspec.evaluate.confusion import Labels, count
 from segspec.evaluate.metrics import Metrics
-from segspec.evaluate.pictures import Pixels, heat, overlay, palette_mask, to_rgb
+from segspec.evaluate.pictures import Pixels, heat, overlay, to_rgb
 from segspec.evaluate.report import format_share
 from segspec.spec.classes import ClassTable
 

@@ -13,9 +13,10 @@ from rich.console import Console
 
 from segspec.data.decode import read_image
 from segspec.data.labels import read_label
-from segspec.data.sample import ImageSource
+from segspec.data.palette import palette_mask
+from segspec.data.sample import ImageSource, refuse_size
 from segspec.data.sources import open_source
-from segspec.errors import DataError, UsageError
+from segspec.errors import UsageError
 from segspec.evaluate.boundary import boundary_f1, summarise
 from segspec.evaluate.confusion import Matrix, count
 from segspec.evaluate.doubt import Doubt
@@ -24,7 +25,7 @@ from segspec.evaluate.load import Choice, Loaded, load, with_statistics
 from segspec.evaluate.matrix_picture import draw_confusion
 from segspec.evaluate.metrics import Metrics, Scores
 from segspec.evaluate.model import table_of, with_classes
-from segspec.evaluate.pictures import encode_png, overlay, palette_mask, share_map
+from segspec.evaluate.pictures import encode_png, overlay, share_map
 from segspec.evaluate.predict import Predictor
 from segspec.evaluate.progress import image_bar
 from segspec.evaluate.report import Report
@@ -164,10 +165,8 @@ def _examples(request: Request, loaded: Loaded, table: ClassTable) -> _Examples:
         for entry in entries:
             image = read_image(entry.image, channels)
             label = None if entry.label is None else read_label(entry.label, table)
-            if label is not None and label.shape != image.shape[:2]:
-                sizes = [f"{array.shape[0]} x {array.shape[1]}" for array in (label, image)]
-                message = f"the label is {sizes[0]} pixels (height x width), but its image {entry.image} is {sizes[1]}"
-                raise DataError(message, place=entry.label or "", hint="export the label again")
+            if label is not None:
+                refuse_size(image, label, entry.image, entry.label or "")
             yield entry.name, image, label
 
     files = [path for entry in entries for path in (entry.image, entry.label) if path is not None]

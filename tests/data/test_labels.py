@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from segspec.data.labels import read_label
-from segspec.data.synthetic import write_label
+from segspec.data.palette import palette_mask
 from segspec.errors import DataError
 from segspec.spec.classes import ClassTable
 
@@ -94,7 +94,7 @@ def test_odd_but_valid_labels_decode_exactly(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_label_we_write_reads_back(tmp_path: Path) -> None:
-    write_label(tmp_path / "a.png", VALUES, TABLE)
+    palette_mask(VALUES, TABLE).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_label(tmp_path / "a.png", TABLE), VALUES)
     assert Image.open(tmp_path / "a.png").convert("RGB").getpixel((2, 0)) == (128, 64, 128)
 
