@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _give_up_output()
         return 0
     except OSError as error:
+        if error.filename is not None:  # a folder without permission, a disk that fails
+            print(f"{os.fsdecode(error.filename)}: {error.strerror}", file=sys.stderr)
+            return 1
         if _takes_output():
             raise
         _give_up_output()

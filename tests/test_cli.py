@@ -235,6 +235,15 @@ def test_an_error_of_the_system_that_is_no_users_mistake_is_not_hidden(
         main(["check", net])
 
 
+def test_a_folder_that_cannot_be_read_is_one_message(net: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def fail(options: object) -> None:
+        raise PermissionError(13, "Permission denied", "runs/a/snapshots")
+
+    monkeypatch.setattr(cli, "_check", fail)
+    assert main(["check", net]) == 1
+    assert tuple(capsys.readouterr()) == ("", "runs/a/snapshots: Permission denied\n")
+
+
 def test_a_missing_file_is_named(tmp_path: Path, capsys: Any) -> None:
     for verb in ("check", "expand"):
         assert main([verb, str(tmp_path / "none.yaml")]) == 2

@@ -6,9 +6,11 @@ is noted and unchanged, so masks of other images or a table of other weights nev
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,13 +43,18 @@ class Results:
             RunError: it cannot be written.
         """
         try:
-            self._notes.write(json.dumps([name, _digest(content)]) + "\n")
-            self._notes.flush()
+            self._note(json.dumps([name, _digest(content)]) + "\n")
         except OSError as error:
             raise RunError(f"cannot write to the folder of results: {error.strerror}", place=str(self.folder)) from None
         write_atomically(self.folder / name, content)
         first, slash, _ = name.partition("/")
         self.written[first + slash] = None
+
+    def _note(self, line: str) -> None:
+        """Writes past the buffer, whose content would fail once more when the notes are closed."""
+        whole = line.encode("ascii")
+        if os.write(self._notes.fileno(), whole) < len(whole):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextmanager

@@ -151,11 +151,19 @@ def hold(path: Path) -> Iterator[None]:
         raise RunError(f"cannot write to the run folder: {error.strerror}", place=str(path)) from error
     try:
         _acquire(descriptor, path)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
+        _sign(descriptor, path)
         yield
     finally:
         os.close(descriptor)
+
+
+def _sign(descriptor: int, path: Path) -> None:
+    """Writes into the lock who holds it."""
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
+    except OSError as error:
+        raise RunError(f"cannot write to the run folder: {error.strerror}", place=str(path)) from error
 
 
 def _acquire(descriptor: int, path: Path) -> None:

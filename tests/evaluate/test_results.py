@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,19 @@ def test_an_impossible_folder_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"file: cannot make the folder of results"):
         write(tmp_path / "file", "a.png")
+
+
+def save_on_a_full_disk(folder: Path) -> None:
+    """Saves where files may not grow any more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with open_results(folder, ["a.png"]) as results:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+            results.save("a.png", b"x")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_one_message(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=f"^{tmp_path}: cannot write to the folder of results: "):
+        save_on_a_full_disk(tmp_path)

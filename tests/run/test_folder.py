@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -110,6 +111,16 @@ def test_a_file_in_the_place_of_a_run_folder_is_one_message(tmp_path: Path) -> N
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(RunError, match=str(tmp_path / "file")), start_run(path):
             pass
+
+
+def test_a_full_disk_is_one_message(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(RunError, match=f"^{tmp_path}: cannot write to the run folder: "), start_run(tmp_path):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_disk_without_locks_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
