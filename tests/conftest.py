@@ -40,11 +40,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of golden arrays and real pictures; the test is skipped where it is absent."""
-    named = os.environ.get("SEGSPEC_SHARED", "")
-    if not named or not Path(named).is_dir():
-        pytest.skip("needs the shared material: SEGSPEC_SHARED names no folder")
-    return Path(named).resolve()
+    """The folder of golden arrays and real pictures, by default beside the checkout; without it the test is skipped."""
+    beside = Path(__file__).resolve().parents[2] / "shared"
+    folder = Path(os.environ.get("SEGSPEC_SHARED") or beside)
+    if not folder.is_dir():
+        pytest.skip("needs the shared material: SEGSPEC_SHARED names no folder, and none lies beside the checkout")
+    return folder.resolve()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segspec.errors import Source
+from segspec.errors import Source, SpecError
 from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph
 from segspec.net import Outputs, Tree, apply, init, init_shapes
@@ -225,3 +225,17 @@ def test_a_layer_is_called_by_its_name_in_traces() -> None:
     params, state = init(net, 0)
     traced = jax.jit(lambda tree: apply(net, tree, state, batch(), want=("e1/conv1",)).blobs).lower(params)
     assert "e1.conv1" in traced.as_text(debug_info=True)
+
+
+def test_an_input_that_is_not_propagated_to_gets_no_gradient() -> None:
+    layers = "{name: s, bottom: [a, b], propagate_down: [true, false]}"
+    net = graph(CONV % "a", CONV % "b", f"Eltwise: {layers}", "SoftmaxWithLoss")
+    params, state = init(net, 0)
+    gradients = jax.grad(lambda tree: apply(net, tree, state, batch(), train=True).loss)(params)
+    assert np.abs(gradients["a"]["weight"]).max() > 0
+    assert not np.abs(gradients["b"]["weight"]).any()
+
+
+def test_more_flags_than_inputs_are_a_mistake() -> None:
+    with pytest.raises(SpecError, match="2 'propagate_down' for 1 bottoms"):
+        graph("ReLU: {propagate_down: [true, false]}")

@@ -46,6 +46,10 @@ _COMMON: dict[str, Schema] = {
         "description": "Factor of each output in the net's loss; left out, 1 for a loss and 0 for all others.",
         "anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}],
     },
+    "propagate_down": {
+        "description": "Whether each input gets a gradient; left out, all do.",
+        "anyOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "boolean"}}],
+    },
     "repeat": {"description": "How many times in a row.", "type": "integer", "minimum": 0, "maximum": MAX_LAYERS},
     "when": {"description": "Whether it is there at all, such as `$i > 2`.", "type": "boolean"},
 }

@@ -171,7 +171,9 @@ def _layers(spec: LayerSpec, blobs: _Blobs, learned: int) -> Iterator[_Written]:
     tops = tuple(blobs.names[blob] for blob in spec.tops)
     rules = _rules(spec, learned)
     weights = [f"loss_weight: {literal(weight)}" for weight in spec.loss_weights]
-    weights += [f"propagate_down: {literal(passes)}" for passes in spec.propagate_down]
+    if not all(spec.propagate_down):
+        passing = [*spec.propagate_down, *(True for _ in bottoms)][: len(bottoms)]
+        weights += [f"propagate_down: {literal(passes)}" for passes in passing]
     if isinstance(layer, BatchNorm):
         plain = layer.model_copy(update={"scale_bias": False})
         yield _Written(spec.name, "BatchNorm", bottoms, tops, (FROZEN,) * 3, _messages(plain, spec.span))

@@ -255,7 +255,8 @@ class _Reading:
         for what, found, (least, most) in (("bottom", bottoms, layer_type.bottoms), ("top", tops, layer_type.tops)):
             if len(found) < least or (most is not None and len(found) > most):
                 self.problems.add(f"{subject} takes {counted(least, most, what)}, got {len(found)}", span)
-        stops = tuple(is_true(flag) for flag in texts(layer, "propagate_down"))
+        passing = tuple(is_true(flag) for flag in texts(layer, "propagate_down"))
+        stops = passing if layer_type.role == "feature" else passing[:1]  # a label has no gradient anyway
         rules = read_rules(layer_type, layer, subject, self.findings)
         weights = tuple(number for item in texts(layer, "loss_weight") for number in _numbers(item))
         if read is not None:

@@ -280,10 +280,11 @@ def test_loss_weights_are_one_a_top() -> None:
     assert net.layers[0].loss_weights == (0.5, 0.0)
 
 
-@pytest.mark.parametrize(("flags", "told"), [("true", False), ("1", False), ("false", True), ("0", True)])
-def test_a_gradient_that_caffe_would_stop_is_told(flags: str, told: bool) -> None:
+@pytest.mark.parametrize(("flags", "passes"), [("true", True), ("1", True), ("false", False), ("0", False)])
+def test_a_gradient_is_stopped_as_caffe_stops_it(flags: str, passes: bool) -> None:
     net = read(HEAD + layer("ReLU", f"propagate_down: {flags}"))
-    assert bool(net.warnings) == told
+    assert net.layers[0].propagate_down == (passes,)
+    assert not net.warnings
     assert loss("propagate_down: true propagate_down: false") == loss("")
 
 
