@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import generate as tool
 import jsonschema
 import pytest
 
@@ -27,17 +26,7 @@ FILES = ("LAYERS.md", "README.md", "segspec.schema.json", "solver.schema.json")
 
 
 @pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        import generate
-    finally:
-        sys.path.pop(0)
-    return generate
-
-
-@pytest.fixture(scope="module")
-def texts(tool: ModuleType) -> Mapping[str, str]:
+def texts() -> Mapping[str, str]:
     found: Mapping[str, str] = tool.generated()
     return found
 
@@ -198,7 +187,7 @@ def test_the_reference_tells_caffes_default_where_it_differs(texts: Mapping[str,
     assert all("(Caffe: `0.999`)" in row for row in rows)
 
 
-def test_check_is_silent_about_what_was_just_written(tool: ModuleType, tmp_path: Path, capsys: Any) -> None:
+def test_check_is_silent_about_what_was_just_written(tmp_path: Path, capsys: Any) -> None:
     assert tool.main(["--folder", str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
     capsys.readouterr()
@@ -207,7 +196,7 @@ def test_check_is_silent_about_what_was_just_written(tool: ModuleType, tmp_path:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_check_names_a_stale_file_and_the_command(name: str, tool: ModuleType, tmp_path: Path, capsys: Any) -> None:
+def test_check_names_a_stale_file_and_the_command(name: str, tmp_path: Path, capsys: Any) -> None:
     tool.main(["--folder", str(tmp_path)])
     path = tmp_path / name
     path.write_text(path.read_text(encoding="utf-8").replace(" of ", " off "))

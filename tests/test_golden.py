@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
+import golden
 import numpy as np
 import pytest
 
@@ -14,18 +12,6 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"segnet": ROOT / "tests/golden/layers", "bvlc": ROOT / "tests/golden/layers_bvlc"}
 CASES = [(dialect, path) for dialect, folder in FOLDERS.items() for path in sorted(folder.glob("*.prototxt"))]
 MISSING = {"filter"}
-
-
-def _tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("golden", ROOT / "tools" / "golden.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-golden = _tool()
 
 
 def test_the_cases_are_here() -> None:

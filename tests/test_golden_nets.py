@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
-import sys
 from pathlib import Path
-from types import ModuleType
 
+import golden_nets as tool
 import numpy as np
 import pytest
 
-TOOLS = Path(__file__).resolve().parent.parent / "tools"
 CASES = {
     "nets": ("small_segnet_basic_inference", "small_bayesian_segnet_basic"),
     "traj": ("tiny_sgd", "tiny_sgd_bn_itersize2", "tiny_nesterov", "bvlc_adam", "bvlc_rmsprop", "bvlc_lr_poly"),
@@ -19,25 +16,16 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    sys.path.insert(0, str(TOOLS))
-    try:
-        return importlib.import_module("golden_nets")
-    finally:
-        sys.path.remove(str(TOOLS))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("folder", "name"), [(folder, name) for folder, names in CASES.items() for name in names])
-def test_agrees_with_caffe(folder: str, name: str, tool: ModuleType, shared: Path) -> None:
+def test_agrees_with_caffe(folder: str, name: str, shared: Path) -> None:
     root = shared / "golden"
     (case,) = [case for case in tool.run_folder(root / folder, root, [name]) if case.name == f"{folder}/{name}"]
     assert case.ok, str(case)
     assert len(case.figures) > 5
 
 
-def test_an_array_that_differs_is_found(tool: ModuleType, shared: Path, tmp_path: Path) -> None:
+def test_an_array_that_differs_is_found(shared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "nets"
     folder.mkdir()
     name = "small_segnet_basic_inference"
@@ -52,7 +40,7 @@ def test_an_array_that_differs_is_found(tool: ModuleType, shared: Path, tmp_path
     assert str(case).startswith("FAIL")
 
 
-def test_a_folder_without_weights_is_a_failure(tool: ModuleType, shared: Path, tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_a_failure(shared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "nets"
     folder.mkdir()
     for ending in ("prototxt", "npz"):

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        import smoke_specs
-    finally:
-        sys.path.pop(0)
-    return smoke_specs
+import smoke_specs as tool
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fcn_basic_no_addition", "squares_deep"])
-def test_a_small_network_learns_two_street_scenes(name: str, tool: ModuleType, capsys: Any) -> None:
+def test_a_small_network_learns_two_street_scenes(name: str, capsys: Any) -> None:
     assert tool.main([name, "--size", "32x48"]) == 0
     assert name in capsys.readouterr().out
 
 
-def test_a_loss_that_does_not_fall_is_said(tool: ModuleType) -> None:
+def test_a_loss_that_does_not_fall_is_said() -> None:
     assert not tool.Trial("net", 1, 2.0, 1.9, 0.0).falls
     assert not tool.Trial("net", 1, 2.0, float("nan"), 0.0).falls
     assert tool.Trial("net", 1, 2.0, 1.9, 0.0).row().endswith("does not fall")

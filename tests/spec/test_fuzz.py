@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
+import fuzz_specs as fuzz
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,19 +10,6 @@ from hypothesis import strategies as st
 from segspec.layers import LAYERS as LAYER_TYPES
 from segspec.spec.net import KEYS as KEYS_AT_TOP
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-def _tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fuzz_specs", ROOT / "tools" / "fuzz_specs.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-fuzz = _tool()
 FINE = ("read", "refused")
 
 SCALARS = st.sampled_from([word for word in fuzz.WORDS if "\n" not in word and "\r" not in word]) | st.integers(

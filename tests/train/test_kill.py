@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 
+import kill_train as tool
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    monkeypatch.syspath_prepend(str(ROOT))
-    import kill_train
-
-    return kill_train
 
 
 @pytest.mark.slow
-def test_a_training_killed_three_times_is_the_one_left_alone(tool: ModuleType, tmp_path: Path) -> None:
+def test_a_training_killed_three_times_is_the_one_left_alone(tmp_path: Path) -> None:
     assert tool.kill_and_compare(tmp_path, kills=3, seed=1) >= 1
 
 
-def test_the_tool_notices_a_difference(tool: ModuleType, tmp_path: Path) -> None:
+def test_the_tool_notices_a_difference(tmp_path: Path) -> None:
     for name, loss in (("a", 0.5), ("b", 0.25)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "log.jsonl").write_text(f'{{"iteration": 1, "loss": {loss}}}\n')

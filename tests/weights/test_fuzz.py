@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import struct
-import sys
 import time
 import tracemalloc
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 
+import fuzz_weights as fuzz
 import pytest
 
 from segspec.errors import WeightsError
 from segspec.run.blobs import read_blobs
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-def _tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fuzz_weights", ROOT / "tools" / "fuzz_weights.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-fuzz = _tool()
 
 
 @pytest.mark.slow

@@ -2,26 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
+import fuzz_prototxts as fuzz
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent.parent.parent
-
-
-def _tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fuzz_prototxts", ROOT / "tools" / "fuzz_prototxts.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-fuzz = _tool()
 
 
 @pytest.mark.parametrize("text", fuzz.texts_in(None))
