@@ -66,7 +66,8 @@ def start_run(path: Path) -> Iterator[RunFolder]:
     except FileExistsError:
         raise RunError("is a file, not a folder for a run", hint="name another with --run", place=str(path)) from None
     except OSError as error:
-        raise RunError(f"cannot make the run folder: {error.strerror}", place=str(path)) from error
+        message, hint = f"cannot make the run folder: {error.strerror}", "name another with --run"
+        raise RunError(message, place=str(path), hint=hint) from error
     with hold(path):
         if any(entry.name != _LOCK for entry in path.iterdir()):
             message = "the run folder is not empty, and nothing in it is overwritten"

@@ -113,6 +113,12 @@ def test_a_file_in_the_place_of_a_run_folder_is_one_message(tmp_path: Path) -> N
             pass
 
 
+def test_a_folder_that_cannot_be_made_is_one_message_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"cannot make the run folder: Not a directory\n  name another with --run"):
+        start_run(tmp_path / "file" / "run").__enter__()
+
+
 def test_a_full_disk_is_one_message(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
