@@ -82,9 +82,10 @@ def _check(request: Request) -> None:
     known = (*NETS, *WEIGHTS)
     if target.suffix not in known:
         raise UsageError(f"a file to make ends in {', '.join(known)}", place=str(target))
-    if not source.is_dir() and (source.suffix in WEIGHTS) != (target.suffix in WEIGHTS):
-        kinds = ("weights", "a net") if source.suffix in WEIGHTS else ("a net", "weights")
-        raise UsageError(f"{source} is {kinds[0]} and {target} would be {kinds[1]}")
+    if target.suffix in WEIGHTS and (source.suffix in NETS or is_prototxt(source)):
+        raise UsageError(f"{source} is a net and {target} would be weights")
+    if target.suffix in NETS and source.suffix in (*WEIGHTS, ".h5", ".solverstate"):
+        raise UsageError(f"{source} is weights and {target} would be a net")
     if target.exists() and not request.overwrite:
         raise UsageError("exists already", place=str(target), hint="another name, or --overwrite")
 

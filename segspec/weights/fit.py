@@ -61,7 +61,7 @@ def fit(
         skip: layers whose blobs are left as they are.
 
     Raises:
-        WeightsError: when a blob has another shape than the net's, or nothing fits at all.
+        WeightsError: when a blob has another shape than the net's or holds NaN or Inf, or nothing fits at all.
     """
     present = {layer.name for layer in graph.layers}
     _refuse_unknown(skip, present)
@@ -70,13 +70,21 @@ def fit(
     fitted_state = {name: account.merge(name, own) for name, own in state.items()}
     transfer = account.close()
     if transfer.mismatched:
-        layers = sorted({_layer_of(name, present) for name, _, _ in transfer.mismatched})
-        hint = f"leave them at their initial values: {' '.join(f'--skip {layer}' for layer in layers[:5])}"
+        hint = _skipping(present, [name for name, _, _ in transfer.mismatched])
         raise WeightsError(f"blobs of another shape\n{transfer.as_text()}", place=found.place, hint=hint)
+    if account.spoilt:
+        message = f"NaN or Inf in {_few(account.spoilt)}"
+        hint = f"the training that wrote them diverged; {_skipping(present, account.spoilt)}"
+        raise WeightsError(message, place=found.place, hint=hint)
     if not transfer.loaded:
         theirs, ours = _few(sorted(found.blobs)), _few(sorted(present))
         raise WeightsError(f"no layer of the file is in the net\n  file: {theirs}\n  net:  {ours}", place=found.place)
     return fitted_params, fitted_state, transfer
+
+
+def _skipping(present: Collection[str], blobs: Collection[str]) -> str:
+    layers = sorted({_layer_of(name, present) for name in blobs})
+    return f"leave them at their initial values: {' '.join(f'--skip {layer}' for layer in layers[:5])}"
 
 
 def _layer_of(name: str, present: Collection[str]) -> str:
@@ -99,6 +107,7 @@ class _Account:
         self.skip = set(skip)
         self.loaded: list[str] = []
         self.initial: list[str] = []
+        self.spoilt: list[str] = []
         self.mismatched = [
             (layer, ours, theirs) for layer, (ours, theirs) in found.miscounted.items() if layer not in self.skip
         ]
@@ -118,7 +127,10 @@ class _Account:
             if not self._fits(spec, ours, read[blob].shape):
                 self.mismatched.append((name, _shape(ours), _shape(read[blob].shape)))
                 continue
-            merged[blob] = jnp.asarray(_stored(spec, read[blob], value), value.dtype)
+            array = np.asarray(_stored(spec, read[blob], value), value.dtype)
+            if not np.isfinite(array).all():
+                self.spoilt.append(name)
+            merged[blob] = jnp.asarray(array)
             self.loaded.append(name)
         return merged
 

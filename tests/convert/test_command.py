@@ -15,6 +15,7 @@ from segspec.net import apply, init
 from segspec.spec.net import load_net
 from segspec.weights.caffe_blobs import number_blobs
 from segspec.weights.caffemodel import write_caffemodel
+from segspec.weights.files import read_weights
 
 NET = """
 name: "small"
@@ -72,6 +73,11 @@ def test_there_and_back_a_net_computes_the_same(folder: Path) -> None:
         (["nowhere.prototxt", "x.yaml"], "nowhere.prototxt: there is no such file"),
         (["net.prototxt", "x.json"], "a file to make ends in"),
         (["net.prototxt", "x.safetensors"], "net.prototxt is a net and x.safetensors would be weights"),
+        (["net.prototxt.in", "x.safetensors"], "net.prototxt.in is a net and x.safetensors would be weights"),
+        (["w.solverstate", "x.yaml"], "w.solverstate is weights and x.yaml would be a net"),
+        (["w.solverstate", "x.caffemodel", "--net", "net.prototxt"], "this is the state of a solver, not weights"),
+        (["w.pth", "x.caffemodel", "--net", "net.prototxt"], "segspec does not open .pth files"),
+        (["w.caffemodel.h5", "x.yaml"], "w.caffemodel.h5 is weights and x.yaml would be a net"),
         (["net.prototxt", "net.prototxt"], "exists already"),
         (["empty", "x.yaml"], "empty: is not the folder of a run: it has no spec.yaml and no solver.yaml"),
     ],
@@ -80,6 +86,8 @@ def test_what_cannot_be_is_one_clear_message(
     words: list[str], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("empty").mkdir()
+    for name in ("net.prototxt.in", "w.solverstate", "w.pth", "w.caffemodel.h5"):
+        Path(name).write_bytes(b"x")
     assert run(*words) != 0
     assert message in capsys.readouterr().err
 
@@ -88,3 +96,13 @@ def test_weights_need_their_net(folder: Path, capsys: pytest.CaptureFixture[str]
     Path("w.safetensors").touch()
     assert run("w.safetensors", "w.caffemodel") == 2
     assert "--net NET" in capsys.readouterr().err
+
+
+def test_weights_in_hdf5_are_converted(folder: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File("w.caffemodel.h5", "w") as file:
+        layer = file.create_group("data").create_group("fc")
+        layer["0"], layer["1"] = np.ones((3, 768), np.float32), np.arange(3, dtype=np.float32)
+    assert run("w.caffemodel.h5", "w.safetensors", "--net", "net.prototxt") == 0
+    (blobs, _) = read_weights(Path("w.safetensors"))
+    assert blobs["fc"]["bias"].tolist() == [0, 1, 2]

@@ -88,3 +88,15 @@ def test_a_file_of_another_net_is_refused_with_the_names_of_both() -> None:
 def test_a_layer_to_skip_must_be_one_of_the_net() -> None:
     with pytest.raises(WeightsError, match=r"no layer 'scores' to skip\n  did you mean 'score'\?"):
         fitted(ones(), "scores")
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_numbers_that_are_none_are_an_error_with_the_layer_to_skip(number: float) -> None:
+    blobs = ones()
+    blobs["score"]["weight"][..., 1] = blobs["bn"]["variance"][0] = number
+    with pytest.raises(WeightsError) as caught:
+        fitted(blobs)
+    text = str(caught.value)
+    assert text.startswith("w.safetensors: NaN or Inf in score.weight, bn.variance\n")
+    assert text.endswith("diverged; leave them at their initial values: --skip bn --skip score")
+    fitted(blobs, "bn", "score")
