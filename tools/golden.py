@@ -20,6 +20,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from golden_parts import blob_to_caffe, blob_to_stored
 
 from segspec.errors import SpecError
 from segspec.graph.build import build
@@ -34,8 +35,6 @@ from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.netspec import NetSpec, Phase
 from segspec.syntax.tree import read_source
 from segspec.weights.layout import (
-    blob_to_caffe,
-    blob_to_stored,
     running_from_caffe,
     running_to_caffe,
     to_caffe,

@@ -15,6 +15,8 @@ from golden_parts import (
     Case,
     Figure,
     Golden,
+    blob_to_caffe,
+    blob_to_stored,
     caffe_order,
     feeds_normalisation,
     find_weights,
@@ -32,7 +34,7 @@ from segspec.net import Tree, apply
 from segspec.ops.argmax_pool import to_flat
 from segspec.spec.caffe.net import read_caffe_net
 from segspec.syntax.tree import read_source
-from segspec.weights.layout import blob_to_caffe, blob_to_stored, to_caffe
+from segspec.weights.layout import to_caffe
 
 FORWARD = 5e-5
 """Greatest relative error of a blob: five single layers', as normalising few pixels multiplies earlier rounding."""

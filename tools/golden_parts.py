@@ -24,6 +24,16 @@ Blobs = Mapping[str, list[np.ndarray]]
 """Blobs by layer, in Caffe's order and shapes."""
 
 
+def blob_to_stored(array: np.ndarray) -> np.ndarray:
+    """A blob of rank 4 from (batch, channels, height, width) to (batch, height, width, channels); others unchanged."""
+    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
+
+
+def blob_to_caffe(array: np.ndarray) -> np.ndarray:
+    """A blob of rank 4 from (batch, height, width, channels) to (batch, channels, height, width); others unchanged."""
+    return array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
+
+
 @dataclass(frozen=True)
 class Figure:
     """One comparison.

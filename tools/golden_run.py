@@ -16,6 +16,7 @@ from golden_parts import (
     Case,
     Figure,
     Golden,
+    blob_to_stored,
     caffe_order,
     feeds_normalisation,
     find_weights,
@@ -40,7 +41,7 @@ from segspec.syntax.tree import Scalar, read_source
 from segspec.train.optimizer import make_optimizer
 from segspec.train.rate import learning_rate
 from segspec.train.step import MicroBatches, Step, TrainState, make_step, start
-from segspec.weights.layout import blob_to_stored, to_caffe
+from segspec.weights.layout import to_caffe
 
 PER_UPDATE = 2e-5
 """Greatest relative error of a parameter, for each update that was made."""

@@ -12,6 +12,7 @@ from golden_parts import (
     Case,
     Figure,
     Golden,
+    blob_to_caffe,
     find_weights,
     greatest_error,
     norm_error,
@@ -26,7 +27,6 @@ from segspec.graph.build import build, image_inputs
 from segspec.net import apply
 from segspec.spec.caffe.net import read_caffe_net
 from segspec.syntax.tree import read_source
-from segspec.weights.layout import blob_to_caffe
 
 MOMENTS = 2e-5
 FOLDED = 1e-4

@@ -110,11 +110,6 @@ def solver_schema() -> Schema:
     return {"$schema": DIALECT, "title": "segspec solver", **schema, "allOf": needs}
 
 
-def _policy_needs(policy: str, fields: Iterable[str]) -> Schema:
-    condition = {"properties": {"lr_policy": {"const": policy}}, "required": ["lr_policy"]}
-    return {"if": condition, "then": {"required": list(fields)}}
-
-
 def _by_need(layers: Iterable[type[Layer]]) -> tuple[list[str], list[str]]:
     """Types that need a parameter, and types that may stand as a bare word."""
     required: list[str] = []
@@ -307,10 +302,6 @@ def _cleaned(schema: Schema) -> Schema:
     if "description" in top:
         top["description"] = " ".join(top["description"].split())
     return {**top, "properties": fields}
-
-
-def _without_noise(schema: Schema) -> Schema:
-    return {key: value for key, value in schema.items() if key not in _NOISE}
 
 
 def _with_default(model: type[BaseModel], name: str, field: Schema) -> Schema:

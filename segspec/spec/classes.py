@@ -94,19 +94,6 @@ class ClassTable:
         """A table of names, with colours that tell neighbours apart."""
         return cls(names, tuple(distinct_color(index) for index in range(len(names))))
 
-    def as_text(self) -> str:
-        """The table in the form a spec's `classes:` accepts."""
-        lines = ["classes:"]
-        lines += [f"  {_quoted(name)}: {list(color)}" for name, color in zip(self.names, self.colors, strict=True)]
-        if self.ids is not None:
-            lines.append(f"ids: {list(self.ids)}")
-        if self.ignore_label is not None:
-            color = list(self.ignore_color)
-            ids = f", ids: {list(self.ignore_ids)}" if self.ignore_ids else ""
-            name = _quoted(self.ignore_name)
-            lines.append(f"ignore: {{label: {self.ignore_label}, name: {name}, color: {color}{ids}}}")
-        return "\n".join(lines) + "\n"
-
 
 def distinct_color(index: int) -> Color:
     """A colour for a class without one: the bits of the index spread over the high bits of the three channels.
@@ -231,7 +218,3 @@ def _mistaken_ids(file: _TableFile, node: Mapping, problems: Problems) -> bool:
     if twice is not None:
         problems.add(f"the number {twice} stands twice in the 'ids' of the class table", node.span)
     return twice is not None
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

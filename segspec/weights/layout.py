@@ -76,16 +76,6 @@ def to_caffe(spec: ParamSpec, array: npt.ArrayLike) -> Array:
     return np.ascontiguousarray(stored if axes is None else stored.transpose(axes)).reshape(caffe_shape(spec))
 
 
-def blob_to_stored(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """A blob of rank 4 from (batch, channels, height, width) to (batch, height, width, channels); others unchanged."""
-    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
-
-
-def blob_to_caffe(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """A blob of rank 4 from (batch, height, width, channels) to (batch, channels, height, width); others unchanged."""
-    return array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
-
-
 def running_from_caffe(mean_sum: npt.ArrayLike, variance_sum: npt.ArrayLike, factor: npt.ArrayLike) -> dict[str, Array]:
     """The state of a BatchNorm from Caffe's three blobs, which hold sums and the factor that they are divided by.
 

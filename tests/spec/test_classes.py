@@ -80,12 +80,6 @@ def test_pascal_voc_has_the_colours_that_numbered_classes_take() -> None:
     assert table("pascal_voc").colors == table("21").colors
 
 
-@pytest.mark.parametrize("text", ["camvid", "squares", "5", "[it's, 'a: b', $x]", "cityscapes_ids", "ade20k"])
-def test_as_text_reads_back(text: str) -> None:
-    first = table(text)
-    assert table(first.as_text()) == first
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [

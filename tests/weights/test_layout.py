@@ -12,8 +12,6 @@ from segspec.errors import WeightsError
 from segspec.layers.base import Filler, ParamSpec
 from segspec.weights.caffemodel import CaffeLayer, read_caffemodel, write_caffemodel
 from segspec.weights.layout import (
-    blob_to_caffe,
-    blob_to_stored,
     caffe_shape,
     running_from_caffe,
     running_to_caffe,
@@ -91,16 +89,6 @@ def test_another_shape_is_refused_by_name() -> None:
 def test_the_same_size_in_another_shape_is_refused() -> None:
     with pytest.raises(WeightsError, match="as many numbers in another shape"):
         to_stored(MATRIX, np.zeros((6, 2), np.float32), "ip", "weight")
-
-
-def test_blobs_of_rank_4_move_their_channels() -> None:
-    array = numbered((2, 3, 4, 5))
-    stored = blob_to_stored(array)
-    assert stored.shape == (2, 4, 5, 3)
-    np.testing.assert_array_equal(blob_to_caffe(stored), array)
-    flat = numbered((2, 3))
-    assert blob_to_stored(flat) is flat
-    assert blob_to_caffe(flat) is flat
 
 
 def test_running_averages_are_sums_over_a_factor() -> None:
