@@ -15,6 +15,7 @@ from segspec.errors import SpecError
 from segspec.evaluate.model import Model, deploy_graph
 from segspec.graph.graph import Graph
 from segspec.graph.nominal import nominal_graph
+from segspec.layers.unpooling import Unpooling, Upsample
 from segspec.net import Tree, apply
 from segspec.ops.resize import resize_bilinear
 
@@ -96,15 +97,20 @@ class Predictor:
 
     def _allow(self, size: tuple[int, int]) -> tuple[int, int]:
         """A size itself, if the net can be built at it or a larger one; else the size that the net is meant for."""
+        refusal: SpecError | None = None
         try:
-            fitting_graph(self.model, size)
-        except SpecError:
-            _, height, width, _ = nominal_graph(self.model.spec).inputs["data"].shape
-            if size == (height, width):
-                raise
-            self.resized = (height, width)
-            return self.resized
-        return size
+            if not misplaces_maxima(fitting_graph(self.model, size)[1]):
+                return size
+        except SpecError as error:
+            refusal = error
+        meant = nominal_graph(self.model.spec)
+        _, height, width, _ = meant.inputs["data"].shape
+        if size == (height, width) or misplaces_maxima(meant):
+            if refusal is not None:
+                raise refusal
+            return size
+        self.resized = (height, width)
+        return self.resized
 
     def _compile(
         self, prepared: tuple[int, int], wanted: tuple[int, int]
@@ -176,10 +182,13 @@ def _refuse_certain(model: Model) -> None:
 def fitting_graph(model: Model, size: tuple[int, int]) -> tuple[tuple[int, int], Graph]:
     """The graph at the smallest size, from this one upwards in multiples of powers of two, that the net allows.
 
+    A size at which maxima come to other places than they were found at is taken only if there is no other.
+
     Raises:
         SpecError: when the net cannot be built at any of them; the message is that of the size itself.
     """
     first: SpecError | None = None
+    misplacing: tuple[tuple[int, int], Graph] | None = None
     stride = 1
     while stride <= MAX_STRIDE:
         padded = (-(-size[0] // stride) * stride, -(-size[1] // stride) * stride)
@@ -189,10 +198,23 @@ def fitting_graph(model: Model, size: tuple[int, int]) -> tuple[tuple[int, int],
             first = first or error
         else:
             _refuse_unusable(graph, model)
-            return padded, graph
+            if not misplaces_maxima(graph):
+                return padded, graph
+            misplacing = misplacing or (padded, graph)
         stride *= 2
+    if misplacing is not None:
+        return misplacing
     assert first is not None
     raise first
+
+
+def misplaces_maxima(graph: Graph) -> bool:
+    """Whether an unpooling makes an image of another size than was pooled: positions, counted by rows, then shift."""
+    for layer in graph.layers:
+        window = layer.inputs[1].window if isinstance(layer.layer, Upsample | Unpooling) and layer.inputs[1:] else None
+        if window is not None and window.input != graph.blobs[layer.tops[0]].shape[1:3]:
+            return True
+    return False
 
 
 def _refuse_unusable(graph: Graph, model: Model) -> None:
