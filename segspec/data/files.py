@@ -13,8 +13,9 @@ from segspec.data.decode import read_image
 from segspec.data.labels import check_values, read_label
 from segspec.data.listing import Listing
 from segspec.data.sample import Sample, refuse_size
-from segspec.data.transform import Pair, Transform
+from segspec.data.transform import Transform
 from segspec.errors import DataError, Diagnostic
+from segspec.ops.window import Pair
 from segspec.spec.classes import ClassTable
 
 EDGE = 128

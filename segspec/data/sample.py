@@ -9,8 +9,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from segspec.data import transform
-from segspec.data.transform import Pair, Transform
+from segspec.data.transform import Transform
 from segspec.errors import DataError, Diagnostic
+from segspec.ops.window import Pair
 
 
 class Sample(NamedTuple):

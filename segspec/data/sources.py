@@ -16,12 +16,13 @@ from segspec.data.layouts import read_layout
 from segspec.data.listing import listing_of, read_listing, read_numbered_listing, starts_here
 from segspec.data.mean import read_mean
 from segspec.data.sample import ImageSource, Sample
-from segspec.data.transform import Pair, Transform
+from segspec.data.transform import Transform
 from segspec.errors import DataError, Diagnostic
 from segspec.layers.data import DataLayer, ListedImages, SyntheticSquares, SyntheticStreet
 from segspec.layers.fcn import FcnLayout
 from segspec.layers.listed import ImageData, ImageLabelmapData, ImageSegData
 from segspec.layers.stored import Data, HDF5Data
+from segspec.ops.window import Pair
 from segspec.spec.classes import ClassTable
 
 

@@ -16,8 +16,7 @@ import numpy as np
 from segspec.errors import DataError
 from segspec.layers.data import DataLayer, ListedImages
 from segspec.layers.listed import ImageSegData
-
-Pair = tuple[int, int]
+from segspec.ops.window import Pair
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy.typing as npt
 import optax
 
+from segspec.net import Tree
 from segspec.spec.solver import DECOUPLED, Rule, Solver
-from segspec.train.optimizer import Moments, RateState, SummedSquares, Tree
+from segspec.train.optimizer import Moments, RateState, SummedSquares
 
 Arrays = Mapping[str, Mapping[str, npt.ArrayLike]]
 

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from segspec.net import Tree
 from segspec.spec.solver import DECOUPLED, Solver
 from segspec.train.rate import learning_rate
 
-Tree = dict[str, dict[str, jax.Array]]
 Multipliers = Mapping[str, Mapping[str, tuple[float, float]]]
 """(lr_mult, decay_mult) by layer and blob; a blob that is not named has (1, 1)."""
 

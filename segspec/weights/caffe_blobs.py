@@ -16,8 +16,9 @@ import numpy as np
 from segspec.graph.graph import Graph, GraphLayer
 from segspec.layers.normalization import BN, BatchNorm
 from segspec.net import Tree, gather_params
+from segspec.proto.blob import Array
 from segspec.weights.caffemodel import CaffeLayer
-from segspec.weights.files import Array, Blobs, Found
+from segspec.weights.files import Blobs, Found
 from segspec.weights.layout import running_from_averages, running_from_caffe, running_to_caffe, to_caffe
 
 Takers = Mapping[str, Sequence[GraphLayer]]

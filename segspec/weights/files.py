@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from segspec.atomic import write_atomically
 from segspec.errors import RunError, WeightsError
+from segspec.proto.blob import Array
 
-Array = npt.NDArray[np.generic]
 Blobs = dict[str, dict[str, Array]]
 FORMAT = "segspec-1"
 PICKLES = frozenset((".pth", ".pt", ".pkl", ".ckpt", ".bin"))

@@ -12,7 +12,8 @@ from segspec.errors import WeightsError, did_you_mean
 from segspec.graph.graph import Graph
 from segspec.layers.base import ParamSpec
 from segspec.net import Tree
-from segspec.weights.files import Array, Found
+from segspec.proto.blob import Array
+from segspec.weights.files import Found
 from segspec.weights.layout import caffe_shape, fits, same_shape, to_stored
 
 

@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from segspec.errors import Diagnostic, Span, SpecError, WeightsError, did_you_mean
 from segspec.graph.graph import Graph, GraphLayer
+from segspec.proto.blob import Array
 from segspec.schema.read import read_model
 from segspec.spec import library
 from segspec.syntax.tree import Mapping as Tree
 from segspec.syntax.tree import Problems, describe, read_source
 from segspec.syntax.yaml import parse_yaml
 from segspec.weights.caffe_blobs import put
-from segspec.weights.files import Array, Blobs, Found
+from segspec.weights.files import Blobs, Found
 from segspec.weights.torch_blobs import name_torch_blobs
 
 FOLDER = "weights"

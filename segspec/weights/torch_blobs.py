@@ -11,8 +11,8 @@ from segspec.graph.graph import GraphLayer
 from segspec.layers.activation import PReLU
 from segspec.layers.dense import InnerProduct
 from segspec.layers.normalization import BN, BatchNorm
+from segspec.proto.blob import Array
 from segspec.weights.caffe_blobs import moving_fraction
-from segspec.weights.files import Array
 from segspec.weights.layout import running_from_averages
 
 _STATISTICS = frozenset(("running_mean", "running_var", "num_batches_tracked"))
