@@ -214,14 +214,14 @@ def _convert(options: argparse.Namespace) -> None:
 
     convert(
         Request(
-            options.source,
-            options.target,
-            options.net,
-            _size(options.size),
-            options.deploy,
-            not options.flat,
-            options.overwrite,
-            tuple(options.overrides),
+            source=options.source,
+            target=options.target,
+            net=options.net,
+            size=_size(options.size),
+            deploy=options.deploy,
+            blocks=not options.flat,
+            overwrite=options.overwrite,
+            overrides=tuple(options.overrides),
         )
     )
 
@@ -282,17 +282,17 @@ def _train(options: argparse.Namespace) -> int:
         return resume(options.resume, options.overrides, options.solver_overrides, make_validator, options.workers)
     alone = options.solver is None
     request = Request(
-        None if alone else options.spec,
-        options.spec if alone else options.solver,
-        options.run,
-        tuple(options.overrides),
-        tuple(options.solver_overrides),
-        options.weights,
-        options.weights_map,
-        tuple(options.skip),
-        options.solverstate,
-        options.overwrite,
-        options.workers,
+        spec=None if alone else options.spec,
+        solver=options.spec if alone else options.solver,
+        run=options.run,
+        overrides=tuple(options.overrides),
+        solver_overrides=tuple(options.solver_overrides),
+        weights=options.weights,
+        weights_map=options.weights_map,
+        skip=tuple(options.skip),
+        solverstate=options.solverstate,
+        overwrite=options.overwrite,
+        workers=options.workers,
     )
     return train(request, make_validator)
 
@@ -350,17 +350,17 @@ def _compute_statistics(options: argparse.Namespace) -> None:
     _prepare_as(options.model)
     compute_statistics(
         Request(
-            options.model,
-            options.mode,
-            options.weights,
-            options.weights_map,
-            tuple(options.overrides),
-            options.images,
-            options.batch_size,
-            options.fold,
-            options.snapshot,
-            options.out,
-            options.overwrite,
+            model=options.model,
+            mode=options.mode,
+            weights=options.weights,
+            weights_map=options.weights_map,
+            overrides=tuple(options.overrides),
+            images=options.images,
+            batch_size=options.batch_size,
+            merge=options.fold,
+            snapshot=options.snapshot,
+            out=options.out,
+            overwrite=options.overwrite,
         )
     )
 
@@ -409,19 +409,19 @@ def _test(options: argparse.Namespace) -> None:
     _prepare_as(options.model)
     test(
         Request(
-            options.model,
-            tuple(options.images),
-            options.weights,
-            options.labels,
-            options.out,
-            options.statistics,
-            options.snapshot,
-            options.json,
-            options.sheets,
-            tuple(options.overrides),
-            options.weights_map,
-            options.samples,
-            options.classes,
+            model=options.model,
+            images=tuple(options.images),
+            weights=options.weights,
+            labels=options.labels,
+            out=options.out,
+            statistics=options.statistics,
+            snapshot=options.snapshot,
+            json=options.json,
+            sheets=options.sheets,
+            overrides=tuple(options.overrides),
+            weights_map=options.weights_map,
+            samples=options.samples,
+            classes=options.classes,
         )
     )
 
