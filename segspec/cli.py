@@ -299,15 +299,13 @@ def _train(options: argparse.Namespace) -> int:
 
 def _check_train(options: argparse.Namespace) -> None:
     """Refuses arguments that contradict each other."""
-    from segspec.syntax.prototxt import is_prototxt
-
     _refuse_map_alone(options)
     if options.resume is not None:
         if options.spec or options.weights or options.run or options.overwrite or options.skip or options.solverstate:
             others = "--run, --weights, --skip, --solverstate and --overwrite"
             hint = f"leave out SPEC, SOLVER, {others}; --set and --solver-set may stay"
             raise UsageError("--resume goes on with a run as it is", hint=hint)
-    elif options.spec is None or (options.solver is None and not is_prototxt(options.spec)):
+    elif options.spec is None:
         raise UsageError("train takes a network spec and a solver", hint="segspec train SPEC SOLVER, or --resume RUN")
     elif options.skip and options.weights is None:
         raise UsageError("--skip says what --weights leaves alone", hint="add --weights FILE_OR_RUN")
