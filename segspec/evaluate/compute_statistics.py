@@ -16,7 +16,13 @@ from segspec.data.sample import ImageSource
 from segspec.data.sources import open_images, open_source, settle, tell_start
 from segspec.errors import Diagnostic, SpecError
 from segspec.evaluate.images import collect
-from segspec.evaluate.inference_files import weights_path, write_folded, write_inference_weights
+from segspec.evaluate.inference_files import (
+    folded_path,
+    refuse_taken,
+    weights_path,
+    write_folded,
+    write_inference_weights,
+)
 from segspec.evaluate.load import COMPUTED, Loaded, load
 from segspec.evaluate.model import Model, deploy_graph
 from segspec.evaluate.progress import image_bar
@@ -74,12 +80,7 @@ def compute_statistics(request: Request) -> Path:
     for warning in loaded.warnings:
         print(warning.render(), file=sys.stderr)
     model = loaded.model
-    if loaded.folder and request.out is None:
-        path, folded = loaded.folder.statistics / COMPUTED, loaded.folder.statistics / "folded.yaml"
-    else:
-        read = request.weights or request.model
-        path = weights_path(model, request.out, read, overwrite=request.overwrite)
-        folded = path.with_name(f"{path.stem}_folded.yaml")
+    path, folded = _targets(loaded, request)
     if request.merge and _infers_already(model):
         print(write_folded(folded, model, {}))
         return folded
@@ -91,6 +92,18 @@ def compute_statistics(request: Request) -> Path:
     if request.merge:
         print(write_folded(folded, model, found))
     return path
+
+
+def _targets(loaded: Loaded, request: Request) -> tuple[Path, Path]:
+    """The files of the statistics and of the net that they are merged into."""
+    if loaded.folder and request.out is None:
+        return loaded.folder.statistics / COMPUTED, loaded.folder.statistics / "folded.yaml"
+    path = weights_path(loaded.model, request.out)
+    folded = folded_path(path)
+    written = [*([] if request.merge and _infers_already(loaded.model) else [path]), *[folded] * request.merge]
+    for file in written:
+        refuse_taken(file, request.weights or request.model, overwrite=request.overwrite)
+    return path, folded
 
 
 def _infers_already(model: Model) -> bool:

@@ -33,17 +33,15 @@ NAME = "test_weights"
 CAFFE, OURS = ".caffemodel", ".safetensors"
 
 
-def weights_path(model: Model, out: Path | None, read: Path, *, overwrite: bool) -> Path:
+def weights_path(model: Model, out: Path | None) -> Path:
     """Where the weights to infer with go.
 
     Args:
         model: the net; one in a prototxt gets a `.caffemodel`.
         out: a file, or a folder for a file of the script's name; None: the working directory.
-        read: the file that the net's weights come from, which is never replaced.
-        overwrite: whether the file may exist.
 
     Raises:
-        UsageError: the file has no ending of weights, or exists.
+        UsageError: the file has no ending of weights.
     """
     ending = CAFFE if is_prototxt(Path(model.spec.source.name)) else OURS
     path = out or Path()
@@ -51,10 +49,19 @@ def weights_path(model: Model, out: Path | None, read: Path, *, overwrite: bool)
         path = path / f"{NAME}{ending}"
     if path.suffix not in (CAFFE, OURS):
         raise UsageError(f"a file of weights ends in {CAFFE} or {OURS}", place=str(path))
+    return path
+
+
+def folded_path(path: Path) -> Path:
+    """The YAML of the net whose statistics are merged, beside the weights to infer with."""
+    return path.with_name(f"{path.stem}_folded.yaml")
+
+
+def refuse_taken(path: Path, read: Path, *, overwrite: bool) -> None:
+    """Raises UsageError where a file exists that may not be replaced; the one that weights are read from never may."""
     if path.exists() and (path.samefile(read) or not overwrite):
         hint = "another name with --out" + ("" if path.samefile(read) else ", or --overwrite")
         raise UsageError("exists already", place=str(path), hint=hint)
-    return path
 
 
 def write_inference_weights(path: Path, model: Model, found: Blobs, about: Mapping[str, str]) -> bool:

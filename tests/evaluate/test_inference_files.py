@@ -149,6 +149,16 @@ def test_a_net_for_inference_is_merged_without_images(nets: tuple[Path, Path, Pa
     np.testing.assert_allclose(scores(merged), scores(loaded(inference, weights)), rtol=1e-4, atol=1e-4)
 
 
+def test_the_merged_net_may_lie_beside_the_weights_it_is_made_of(nets: tuple[Path, Path, Path], capsys: Any) -> None:
+    _, inference, weights = nets
+    folded = weights.rename(weights.with_name("test_weights.caffemodel"))
+    arguments = ["compute-bn-stats", str(inference), "--weights", str(folded), "--fold", "--out", str(folded.parent)]
+    assert main(arguments) == 0
+    assert main(arguments) == 2
+    assert f"{folded.parent / 'test_weights_folded.yaml'}: exists already" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite"]) == 0
+
+
 def test_the_script_of_the_tutorial_gives_the_same_file(shared: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Its weights before and after, on twelve pictures: each blob to 1e-4 of its greatest number."""
     golden = shared / "golden" / "bnstats"
