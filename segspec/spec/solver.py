@@ -31,7 +31,7 @@ NEEDS: dict[Policy, tuple[str, ...]] = {
 DECOUPLED: tuple[Rule, ...] = ("AdamW", "LAMB", "Lion")
 """The rules that shrink the weights beside the gradient instead of adding the decay to it."""
 
-_USUAL_MOMENTUM: dict[Rule, float] = {
+USUAL_MOMENTUM: dict[Rule, float] = {
     "Nesterov": 0.9,
     "AdaDelta": 0.95,
     "Adam": 0.9,
@@ -39,6 +39,7 @@ _USUAL_MOMENTUM: dict[Rule, float] = {
     "LAMB": 0.9,
     "Lion": 0.9,
 }
+"""The rules that need a `momentum` written, and what it usually is."""
 
 
 class _Mistake(NamedTuple):
@@ -170,8 +171,8 @@ def _rule_mistakes(solver: Solver) -> Iterator[_Mistake]:
     rule = solver.type
     if rule in ("AdaGrad", "RMSProp") and solver.momentum:
         yield _Mistake("momentum", f"must be 0 or left out with type {rule}")
-    if rule in _USUAL_MOMENTUM and "momentum" not in solver.model_fields_set:
-        yield _Mistake("type", f"needs 'momentum', usually {_USUAL_MOMENTUM[rule]}")
+    if rule in USUAL_MOMENTUM and "momentum" not in solver.model_fields_set:
+        yield _Mistake("type", f"needs 'momentum', usually {USUAL_MOMENTUM[rule]}")
     if rule in DECOUPLED and solver.regularization_type != "L2":
         yield _Mistake(
             "regularization_type", f"must be L2 with type {rule}, which shrinks the weights beside the gradient"

@@ -9,7 +9,7 @@ from segspec.errors import Source, SpecError
 from segspec.schema.read import read_model
 from segspec.spec.caffe.solver import NET_FIELDS, CaffeSolver, read_caffe_solver
 from segspec.spec.override import apply_overrides
-from segspec.spec.solver import Solver
+from segspec.spec.solver import USUAL_MOMENTUM, Solver
 from segspec.syntax.prototxt import is_prototxt, parse_prototxt
 from segspec.syntax.tree import Mapping, Problems, describe, read_source
 from segspec.syntax.write import flow
@@ -61,4 +61,6 @@ def read_solver(source: Source, overrides: Sequence[str] = ()) -> Solver:
 def solver_text(solver: Solver, *, defaults: bool = True) -> str:
     """The solver as YAML, one field a line; `defaults` says whether fields that have theirs are written too."""
     fields = solver.model_dump(exclude_none=True, exclude_defaults=not defaults)
+    if solver.type in USUAL_MOMENTUM:
+        fields["momentum"] = solver.momentum  # never left out, though Caffe's 0 is the default here too
     return "".join(f"{name}: {flow(value)}\n" for name, value in fields.items() if value != ())

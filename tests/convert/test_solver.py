@@ -82,3 +82,10 @@ def test_overrides_are_for_nets(folder: Path, capsys: pytest.CaptureFixture[str]
     assert main(["convert", "solver.prototxt", "solver.yaml", "--set", "max_iter=3"]) == 2
     assert "--set changes a net" in capsys.readouterr().err
     assert not Path("solver.yaml").exists()
+
+
+@pytest.mark.parametrize("rule", ["Adam", "AdaDelta", "Nesterov", "SGD"])
+def test_momentum_that_caffe_takes_as_0_is_read_back(rule: str, folder: Path) -> None:
+    Path("solver.prototxt").write_text(f'type: "{rule}" base_lr: 0.1 lr_policy: "fixed" max_iter: 5')
+    assert main(["convert", "solver.prototxt", "solver.yaml"]) == 0
+    assert load_solver(Path("solver.yaml")) == load_solver(Path("solver.prototxt"))
