@@ -151,6 +151,8 @@ def test_the_other_sections(more: str, fits: bool, spec_schema: Any) -> None:
         ("[road, car]", True),
         ("[road, road]", False),
         ("{classes: {road: [1, 2, 3]}, ignore: {label: 9}}", True),
+        ("{classes: [road, car], ignore: {label: 255}}", True),
+        ("{classes: [], ignore: {label: 255}}", False),
         ("{classes: {road: [1, 2, blue]}}", False),
         ("{classes: {road: [1, 2]}}", False),
     ],

@@ -120,6 +120,24 @@ def _by_need(layers: Iterable[type[Layer]]) -> tuple[list[str], list[str]]:
     return required, optional
 
 
+_CLASS_NAMES: Schema = {
+    "type": "array",
+    "items": {"type": ["string", "number", "boolean", "null"]},
+    "minItems": 1,
+    "maxItems": MAX_CLASSES,
+    "uniqueItems": True,
+}
+
+
+def _class_table() -> Schema:
+    """A class table, whose `classes` may be names alone."""
+    table = _model_plain(_TableFile)
+    classes = table["properties"]["classes"]
+    description = {"description": classes.pop("description")}
+    table["properties"]["classes"] = {**description, "anyOf": [classes, _CLASS_NAMES]}
+    return _fillable(table)
+
+
 def _top_level() -> dict[str, Schema]:
     return {
         "segspec": {"description": "Version of the language.", "const": 1},
@@ -129,14 +147,8 @@ def _top_level() -> dict[str, Schema]:
             "anyOf": [
                 {"type": "string"},
                 {"type": "integer", "minimum": 2, "maximum": MAX_CLASSES},
-                {
-                    "type": "array",
-                    "items": {"type": ["string", "number", "boolean", "null"]},
-                    "minItems": 2,
-                    "maxItems": MAX_CLASSES,
-                    "uniqueItems": True,
-                },
-                _fillable(_model_plain(_TableFile)),
+                {**_CLASS_NAMES, "minItems": 2},
+                _class_table(),
             ],
         },
         "params": {

@@ -145,12 +145,14 @@ def _value_remedy(values: np.ndarray, table: ClassTable) -> str:
     strangers = present - set(range(table.count))
     if len(strangers) == 1 and table.ignore_label is None:
         (label,) = strangers
+        ignore = f"ignore: {{label: {label}}}"
         return (
-            f"if {label} marks pixels to leave out, give the class table 'ignore: {{label: {label}}}'; else correct it"
+            f"if {label} marks pixels to leave out, give the class table '{ignore}', or a list of names the form "
+            f"'classes: {{classes: [NAME, ...], {ignore}}}'; else correct it"
         )
     if len(present) > table.count + 8:
         return "this looks like a photograph or a resized mask; is it the image instead of the label?"
-    return "correct the label, or declare the missing classes in 'classes'"
+    return "correct the label, declare the missing classes, or say by 'ids' of the class table which numbers are meant"
 
 
 def _refuse_foreign_palette(path: str | Path, picture: Image.Image, table: ClassTable) -> None:

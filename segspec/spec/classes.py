@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from segspec.errors import Source, did_you_mean
+from segspec.errors import Source, Span, did_you_mean
 from segspec.schema.read import read_model
 from segspec.spec import library
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe, read_source
@@ -17,6 +17,7 @@ from segspec.syntax.yaml import parse_yaml
 MAX_CLASSES = 255
 LARGEST_LABEL = 255
 Color = tuple[int, int, int]
+VOC_VOID: Color = (224, 224, 192)  # how PASCAL VOC draws what is left out; its black is class 0
 
 
 def _color(value: object) -> tuple[int, int, int]:
@@ -50,7 +51,9 @@ class _TableFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     classes: dict[str, _Color] = Field(
-        min_length=1, max_length=MAX_CLASSES, description="Names in the order of their labels, with colours."
+        min_length=1,
+        max_length=MAX_CLASSES,
+        description="Names in the order of their labels, with colours, or a list of names.",
     )
     ids: tuple[_Id, ...] | None = Field(
         None, description="The number of each class in the label files, where these are not 0, 1, 2 and so on."
@@ -178,9 +181,35 @@ def _load(name: str, node: Scalar, beside: Path, problems: Problems) -> ClassTab
     return _from_mapping(root, problems)
 
 
-def _from_mapping(node: Mapping, problems: Problems) -> ClassTable | None:
-    file = read_model(_TableFile, node, problems, "the class table")
-    if file is None:
+def _with_colors(node: Mapping, problems: Problems) -> Mapping | None:
+    """The table with a colour for each class where `classes` is a list of names, and one for the ignored label."""
+    names, ignore = node.get("classes"), node.get("ignore")
+    if not (isinstance(names, Sequence) and all(isinstance(item, Scalar) for item in names.items)):
+        return node
+    named = _from_names(names.items, problems)
+    if named is None:
+        return None
+    keys = [Scalar(name, item.span) for name, item in zip(named.names, names.items, strict=True)]
+    colors = [_color_node(color, key.span) for key, color in zip(keys, named.colors, strict=True)]
+    table = _replaced(node, "classes", Mapping(tuple(zip(keys, colors, strict=True)), names.span))
+    if isinstance(ignore, Mapping) and ignore.get("color") is None:
+        color = (Scalar("color", ignore.span), _color_node(VOC_VOID, ignore.span))
+        table = _replaced(table, "ignore", Mapping((*ignore.entries, color), ignore.span))
+    return table
+
+
+def _color_node(color: Color, span: Span) -> Sequence:
+    return Sequence(tuple(Scalar(channel, span) for channel in color), span)
+
+
+def _replaced(node: Mapping, name: str, new: Node) -> Mapping:
+    return Mapping(tuple((key, new if key.text == name else value) for key, value in node), node.span)
+
+
+def _from_mapping(written: Mapping, problems: Problems) -> ClassTable | None:
+    node = _with_colors(written, problems)
+    file = read_model(_TableFile, node, problems, "the class table") if node is not None else None
+    if file is None or node is None:
         return None
     table = ClassTable(tuple(file.classes), tuple(file.classes.values()), ids=file.ids)
     if _mistaken_ids(file, node, problems):

@@ -69,8 +69,9 @@ def read_net(source: Source, beside: Path, overrides: Items[str] = ()) -> NetSpe
     if classes_node is not None:
         classes_node = resolve(classes_node, params, problems, budget)
     classes = read_classes(classes_node, beside, problems) if classes_node is not None else None
-    if classes is not None and classes_node is not None:
-        params["classes"] = Scalar(classes.count, classes_node.span)
+    if classes_node is not None:
+        # A table with a mistake has been told of: who uses the number of classes makes no second one.
+        params["classes"] = Scalar(classes.count if classes else 1, classes_node.span)
     blocks = _blocks(root, beside, problems)
     layers_node = root.get("layers")
     if layers_node is None:

@@ -125,7 +125,7 @@ BAD: dict[str, tuple[Callable[[], bytes], list[str], str]] = {
         ["outside the 3 classes (0 to 2; 255 is ignored)", "value 7: 1 pixels, first at row 1, column 2"],
         "classes",
     ),
-    "first value above": (lambda: encoded(changed(3).astype(np.uint8)), ["value 3: 1 pixels"], "classes"),
+    "first value above": (lambda: encoded(changed(3).astype(np.uint8)), ["value 3: 1 pixels"], "'ids' of the class"),
     "16-bit value": (lambda: encoded(changed(258).astype(np.uint16)), ["value 258: 1 pixels"], "classes"),
     "32-bit value": (lambda: encoded(changed(65536), "TIFF"), ["value 65536: 1 pixels"], "classes"),
     "negative value": (lambda: encoded(changed(-1), "TIFF"), ["value -1: 1 pixels"], "classes"),

@@ -50,6 +50,15 @@ def test_colours_are_those_of_pascal_voc() -> None:
     assert len({distinct_color(index) for index in range(256)}) == 256
 
 
+def test_names_with_an_ignored_label_take_colours_by_themselves() -> None:
+    named = ClassTable.named(("road", "3"))
+    ignoring = table("{classes: [road, 3], ignore: {label: 255}}")
+    assert (ignoring.names, ignoring.colors, ignoring.ignore_label) == (named.names, named.colors, 255)
+    assert ignoring.ignore_color not in ignoring.colors
+    assert table("{classes: [a, b], ignore: {label: 9, color: [1, 2, 3]}}").ignore_color == (1, 2, 3)
+    assert table("{classes: [a, b], ids: [7, 3]}").ids == (7, 3)
+
+
 def test_a_table_beside_the_spec_comes_before_a_shipped_one(tmp_path: Path) -> None:
     (tmp_path / "classes").mkdir()
     (tmp_path / "classes/camvid.yaml").write_text("classes: {mine: [1, 2, 3], yours: [4, 5, 6]}\n")
@@ -107,6 +116,9 @@ def test_pascal_voc_has_the_colours_that_numbered_classes_take() -> None:
         ("[a, '']", "a class needs a name"),
         ("camvit", "no class table 'camvit' (looked for classes/camvit.yaml)"),
         ("''", "no class table '' (looked for classes/.yaml)"),
+        ("{classes: [a, b, a], ignore: {label: 9}}", "class 'a' is listed twice"),
+        ("{classes: [a, [b]]}", "'classes' of the class table must be a mapping, got a list of 2"),
+        ("{classes: []}", "'classes' of the class table must have at least 1 entry, got a mapping"),
         ("{classes: {}}", "'classes' of the class table must have at least 1 entry, got a mapping"),
         ("{classes: {a: [1, 2]}}", "'classes.a' of the class table must be [red, green, blue], each from 0 to 255, got a list of 2"),  # noqa: E501
         ("{classes: {a: [1, 2, 256]}}", "'classes.a' of the class table must be [red, green, blue], each from 0 to 255, got a list of 3"),  # noqa: E501

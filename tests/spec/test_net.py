@@ -37,6 +37,11 @@ def test_every_section_is_read() -> None:
     assert (train.source, train.batch_size) == ("d/t.txt", 2)
 
 
+def test_a_mistake_in_the_classes_is_told_once() -> None:
+    score = "layers: [{Convolution: {num_output: $classes, kernel_size: 1}}]\n"
+    assert complaints(f"classes: {{classes: 3}}\n{score}") == ["'classes' of the class table must be a mapping, got 3"]
+
+
 def test_a_net_without_a_name_is_called_like_its_file() -> None:
     assert read_net(Source("some/where/deep.yaml", "segspec: 1\nlayers: [ReLU]\n"), HERE).name == "deep"
 
