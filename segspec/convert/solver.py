@@ -24,7 +24,7 @@ def solver_prototxt(solver: Solver, net: str = "") -> str:
         net: the path of the net, where one is to be named.
 
     Raises:
-        SpecError: Caffe lacks the update rule, the policy or the warm-up.
+        SpecError: Caffe lacks the update rule, the policy, the warm-up or the device.
     """
     lacking = [
         text
@@ -32,6 +32,7 @@ def solver_prototxt(solver: Solver, net: str = "") -> str:
             (f"type {solver.type}", solver.type in CAFFES_TYPES),
             (f"lr_policy {solver.lr_policy}", solver.lr_policy in CAFFES_POLICIES),
             ("warmup", not solver.warmup),
+            ("solver_mode TPU", solver.solver_mode != "TPU"),
         )
         if not known
     ]

@@ -16,7 +16,7 @@ from segspec.errors import UsageError, did_you_mean
 from segspec.layers.data import SyntheticSquares, SyntheticStreet
 from segspec.spec.classes import ClassTable
 
-SQUARES_TABLE = ClassTable(("background", "square"), ((0, 0, 0), (255, 255, 255)))
+SQUARES_TABLE = ClassTable(("background", "square"), ((40, 44, 52), (240, 180, 40)))
 STREET_TABLE = ClassTable(
     (
         "Sky",

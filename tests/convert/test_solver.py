@@ -52,8 +52,9 @@ def test_what_caffe_takes_otherwise_when_it_is_left_out_is_written() -> None:
 
 
 def test_what_caffe_lacks_is_refused_at_once() -> None:
-    solver = Solver(type="Lion", momentum=0.9, lr_policy="cosine", warmup=2, base_lr=0.1, max_iter=10)
-    with pytest.raises(SpecError, match="no type Lion and no lr_policy cosine and no warmup"):
+    lacking = {"type": "Lion", "momentum": 0.9, "lr_policy": "cosine", "warmup": 2, "solver_mode": "TPU"}
+    solver = Solver.model_validate({"base_lr": 0.1, "max_iter": 10, **lacking})
+    with pytest.raises(SpecError, match="no type Lion and no lr_policy cosine and no warmup and no solver_mode TPU"):
         solver_prototxt(solver)
 
 

@@ -12,6 +12,7 @@ from segspec.data.sources import open_source
 from segspec.data.synthetic import SQUARES_TABLE, STREET_TABLE, draw, synthetic_layer, write_dataset, write_parts
 from segspec.errors import UsageError
 from segspec.layers.data import DenseImageData, SyntheticSquares, SyntheticStreet
+from segspec.spec.classes import ClassTable, load_classes
 
 Layer = SyntheticSquares | SyntheticStreet
 LAYERS = [SyntheticSquares(squares=3), SyntheticStreet(height=60, width=80)]
@@ -70,6 +71,11 @@ def test_streets_differ_in_light() -> None:
     layer = SyntheticStreet(height=60, width=80)
     means = [draw(layer, index)[0].mean() for index in range(20)]
     assert np.ptp(means) > 25
+
+
+@pytest.mark.parametrize(("name", "table"), [("squares", SQUARES_TABLE), ("camvid", STREET_TABLE)])
+def test_the_classes_that_are_drawn_are_those_of_a_shipped_table(name: str, table: ClassTable) -> None:
+    assert load_classes(name) == table
 
 
 @pytest.mark.parametrize(("kind", "table"), [("squares", SQUARES_TABLE), ("street", STREET_TABLE)])

@@ -13,7 +13,6 @@ from segspec.spec.caffe.fields import messages, text, texts
 from segspec.spec.caffe.override import fill_templates
 from segspec.spec.caffe.phase import NetState
 from segspec.spec.caffe.types import Unknown, typed_value
-from segspec.spec.netspec import Unread
 from segspec.spec.override import apply_overrides
 from segspec.spec.solver import Solver
 from segspec.syntax.prototxt import parse_prototxt
@@ -64,14 +63,12 @@ class CaffeSolver:
         solver: how the net is trained.
         train: the net, or None where it names none.
         tests: the nets that are tested, in order.
-        unread: the fields that have no meaning here.
         warnings: what of it has no meaning here.
     """
 
     solver: Solver
     train: NetUse | None
     tests: tuple[NetUse, ...]
-    unread: tuple[Unread, ...]
     warnings: tuple[Diagnostic, ...]
 
 
@@ -87,8 +84,7 @@ def read_caffe_solver(source: Source, overrides: Items[str] = ()) -> CaffeSolver
     """
     problems = Problems()
     root, rest = fill_templates(parse_prototxt(source), overrides, problems, "--solver-set")
-    warnings: list[Diagnostic] = []
-    unread = tuple(_unread(root, warnings))
+    warnings = list(_warn_of_unknown(root))
     entries = Mapping(tuple(_entries(root, problems)), root.span)
     changed = apply_overrides(entries, rest, tuple(Solver.model_fields), problems, "--solver-set")
     solver = read_model(Solver, changed, problems, "the solver")
@@ -97,24 +93,21 @@ def read_caffe_solver(source: Source, overrides: Items[str] = ()) -> CaffeSolver
         warnings.append(_warning("only the first test net is tested", tests[1].span))
     problems.raise_any()
     assert solver is not None
-    return CaffeSolver(solver, train, tests, unread, tuple(warnings))
+    return CaffeSolver(solver, train, tests, tuple(warnings))
 
 
 def _warning(message: str, span: Span, hint: str = "") -> Diagnostic:
     return Diagnostic(message, span, hint, severity="warning")
 
 
-def _unread(root: Mapping, warnings: list[Diagnostic]) -> Iterator[Unread]:
-    """The fields of forks, each warned of once."""
+def _warn_of_unknown(root: Mapping) -> Iterator[Diagnostic]:
+    """A warning for each field of a fork, however often it stands there."""
     known = (*Solver.model_fields, *NET_FIELDS, *SILENT)
     seen: set[str] = set()
-    for key, value in root:
-        if key.text in known:
-            continue
-        yield Unread("", key.text, value)
-        if key.text not in seen:
+    for key, _ in root:
+        if key.text not in known and key.text not in seen:
             hint = "start from them with --weights" if key.text == "weights" else did_you_mean(key.text, known)
-            warnings.append(_warning(f"the solver has no parameter '{key.text}'; it is left out", key.span, hint))
+            yield _warning(f"the solver has no parameter '{key.text}'; it is left out", key.span, hint)
         seen.add(key.text)
 
 
