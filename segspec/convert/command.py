@@ -16,6 +16,7 @@ from segspec.convert.yaml import spec_text
 from segspec.errors import Diagnostic, Source, SpecError, UsageError
 from segspec.graph.nominal import nominal_graph
 from segspec.run.folder import open_run
+from segspec.spec.library import shipped_hint
 from segspec.spec.net import load_net, read_net
 from segspec.spec.netspec import NetSpec, Phase
 from segspec.spec.solver_file import is_solver, load_caffe_solver, load_solver, solver_text
@@ -78,7 +79,7 @@ def convert(request: Request) -> None:
 def _check(request: Request) -> None:
     source, target = request.source, request.target
     if not source.exists():
-        raise UsageError("there is no such file", place=str(source))
+        raise UsageError("there is no such file", place=str(source), hint=shipped_hint(source))
     known = (*NETS, *WEIGHTS)
     if target.suffix not in known:
         raise UsageError(f"a file to make ends in {', '.join(known)}", place=str(target))

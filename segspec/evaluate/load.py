@@ -20,6 +20,7 @@ from segspec.net import Tree, init_shapes
 from segspec.run.blobs import read_blobs
 from segspec.run.folder import RunFolder, open_run
 from segspec.run.snapshots import Snapshot, Trees, best_snapshot, list_snapshots, load_newest, load_snapshot
+from segspec.spec.library import shipped_hint
 from segspec.spec.net import load_net
 from segspec.spec.solver_file import load_solver
 from segspec.weights.files import Blobs, read_weights
@@ -136,7 +137,7 @@ def load(
             raise UsageError("a run folder has weights of its own", hint="leave out --weights, or name a spec")
         return load_run(path, snapshot, overrides)
     if not path.exists():
-        raise UsageError("there is no such run folder or spec", place=str(path))
+        raise UsageError("there is no such run folder or spec", place=str(path), hint=shipped_hint(path))
     if weights is None:
         hint = "add --weights FILE, or name a run folder"
         raise UsageError(f"{path} is no run folder, and a spec needs --weights", hint=hint)

@@ -1,10 +1,14 @@
-"""Where class tables and block libraries are found: beside the spec, then among the ones shipped with segspec."""
+"""Where class tables, block libraries, nets and solvers are found: beside the spec, and among those shipped."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from segspec.errors import Source, SpecError
+from segspec.syntax.tree import read_source
+
 _PACKAGE = Path(__file__).resolve().parent.parent
+_PARTS = ("blocks", "classes", "weights")  # folders of files that are no nets
 
 
 def shipped(kind: str) -> Path:
@@ -41,3 +45,31 @@ def _bases(beside: Path) -> tuple[Path, ...]:
 def names(folder: str, beside: Path) -> list[str]:
     """All names a library offers, for `did you mean`."""
     return sorted({path.stem for base in _bases(beside) for path in (base / folder).glob("*.yaml")})
+
+
+def read_named(path: Path) -> Source:
+    """The text of a net or solver that somebody named. Raises SpecError, for a missing one with the shipped one."""
+    hint = shipped_hint(path)
+    if hint:
+        raise SpecError("there is no such file", place=str(path), hint=hint)
+    return read_source(path)
+
+
+def shipped_hint(path: Path) -> str:
+    """Where a shipped net or solver of this name lies, its ending left out or not; nothing for a path that leads somewhere.
+
+    Who installed segspec and has no checkout finds the files there that the documentation calls `specs/...`.
+    """
+    if _is_there(path):
+        return ""
+    wanted = path.name if path.suffix else f"{path.name}.yaml"
+    files = (file for kind in ("specs", "solvers") for file in sorted(shipped(kind).rglob("*.yaml")))
+    found = next((file for file in files if file.name == wanted and file.parent.name not in _PARTS), None)
+    return f"the shipped one is {found}" if found else ""
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False

@@ -49,7 +49,7 @@ def load_net(
     Raises:
         SpecError: with every mistake that was found.
     """
-    source = read_source(path)
+    source = library.read_named(path)
     if is_prototxt(path):
         return read_caffe_net(source, overrides, phase, stages=stages, level=level)
     return read_net(source, path.parent, overrides)

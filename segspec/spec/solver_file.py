@@ -8,10 +8,11 @@ from pathlib import Path
 from segspec.errors import Source, SpecError
 from segspec.schema.read import read_model
 from segspec.spec.caffe.solver import NET_FIELDS, CaffeSolver, read_caffe_solver
+from segspec.spec.library import read_named
 from segspec.spec.override import apply_overrides
 from segspec.spec.solver import USUAL_MOMENTUM, Solver
 from segspec.syntax.prototxt import is_prototxt, parse_prototxt
-from segspec.syntax.tree import Mapping, Problems, describe, read_source
+from segspec.syntax.tree import Mapping, Problems, describe
 from segspec.syntax.write import flow
 from segspec.syntax.yaml import parse_yaml
 
@@ -26,17 +27,17 @@ def load_solver(path: Path, overrides: Sequence[str] = ()) -> Solver:
     Raises:
         SpecError: with every mistake that was found.
     """
-    return load_caffe_solver(path, overrides).solver if is_prototxt(path) else read_solver(read_source(path), overrides)
+    return load_caffe_solver(path, overrides).solver if is_prototxt(path) else read_solver(read_named(path), overrides)
 
 
 def load_caffe_solver(path: Path, overrides: Sequence[str] = ()) -> CaffeSolver:
     """Reads a solver's prototxt, with the nets that it names. Raises SpecError with every mistake that was found."""
-    return read_caffe_solver(read_source(path), overrides)
+    return read_caffe_solver(read_named(path), overrides)
 
 
 def is_solver(path: Path) -> bool:
     """Whether a file is a solver rather than a net: it has a `base_lr`, or `net` in a prototxt. Raises SpecError."""
-    source = read_source(path)
+    source = read_named(path)
     root = parse_prototxt(source) if is_prototxt(path) else parse_yaml(source)
     return isinstance(root, Mapping) and (root.key("base_lr") is not None or (is_prototxt(path) and _names_net(root)))
 
