@@ -56,7 +56,7 @@ def read_named(path: Path) -> Source:
 
 
 def shipped_hint(path: Path) -> str:
-    """Where a shipped net or solver of this name lies, its ending left out or not; nothing for a path that leads somewhere.
+    """Where a shipped net or solver of this name lies, with or without its ending; nothing where there is a file.
 
     Who installed segspec and has no checkout finds the files there that the documentation calls `specs/...`.
     """
