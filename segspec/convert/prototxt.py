@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as Map
@@ -18,6 +19,7 @@ from segspec.errors import Diagnostic, Span, SpecError
 from segspec.graph.graph import Graph
 from segspec.layers.affine import Scale
 from segspec.layers.base import Filler, Layer
+from segspec.layers.combination import Eltwise
 from segspec.layers.fcn import FcnLayout
 from segspec.layers.normalization import BatchNorm
 from segspec.layers.pooling import PoolingMask
@@ -28,6 +30,14 @@ from segspec.syntax.tree import Mapping, Node, Sequence
 
 IN_PLACE = frozenset(("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Dropout", "BN", "BatchNorm", "Scale", "Bias"))
 """Types that may write the blob that they read, which spares Caffe the memory of a second one."""
+_READS_ITS_OUTPUT = frozenset(
+    ("ReLU", "ReLU6", "ELU", "Sigmoid", "TanH", "Softmax", "LRN", "Exp", "Log", "Power", "MVN", "Normalize")
+)
+"""Types whose gradient Caffe takes from what they wrote, a ReLU that works in place among them."""
+RELU_AND_DROPOUT = ("ReLU", "Dropout")
+"""Of these the second may overwrite the first: it only adds zeros, where no gradient passes anyway."""
+_WORD = re.compile(r"[-+\w.]+", re.ASCII)
+"""An enumeration or a number, which stand without quotes."""
 FROZEN = "param { lr_mult: 0 decay_mult: 0 }"
 _BY_AXIS = {"kernel_size": "kernel", "stride": "stride", "pad": "pad", "unpool_size": "unpool"}
 _CAFFES_NAME = {"color": "is_color"}
@@ -112,7 +122,7 @@ def _value(node: Node) -> str:
         return "{ " + " ".join(_unread(Unread("", key.text, value)) for key, value in node) + " }"
     if isinstance(node, Sequence):
         return "[" + ", ".join(map(_value, node.items)) + "]"
-    return quoted(node.text) if node.quoted else node.text
+    return quoted(node.text) if node.quoted or not _WORD.fullmatch(node.text) else node.text
 
 
 class _Blobs:
@@ -122,11 +132,15 @@ class _Blobs:
         self.names: dict[str, str] = {name: name for name in graph.inputs}
         listed = list(layers)
         read = Counter(blob for layer in listed for blob in layer.bottoms)
+        needed: dict[str, str] = {}  # by blob: the type of a layer that reads once more what it wrote there
         for layer in listed:
             for index, top in enumerate(layer.tops):
                 in_place = index == 0 and layer.layer.type in IN_PLACE and len(layer.bottoms) == 1
                 alone = in_place and read[layer.bottoms[0]] == 1 and layer.bottoms[0] not in graph.inputs
-                self.names[top] = self.names[layer.bottoms[0]] if alone else self._free(top.replace("/mask", "_mask"))
+                before = needed.get(layer.bottoms[0], "") if alone else ""
+                spared = alone and (not before or (before, layer.layer.type) == RELU_AND_DROPOUT)
+                self.names[top] = self.names[layer.bottoms[0]] if spared else self._free(top.replace("/mask", "_mask"))
+                needed[top] = (before if spared else "") or _needs_output(layer.layer)
 
     def _free(self, name: str) -> str:
         taken = set(self.names.values())
@@ -135,6 +149,12 @@ class _Blobs:
             free = f"{name}_{number}"
             number += 1
         return free
+
+
+def _needs_output(layer: Layer) -> str:
+    """The type of a layer whose gradient Caffe takes from what it wrote; else ''."""
+    product = isinstance(layer, Eltwise) and layer.operation == "PROD"
+    return layer.type if product or layer.type in _READS_ITS_OUTPUT else ""
 
 
 def _input(graph: Graph) -> _Written:

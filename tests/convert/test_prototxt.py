@@ -86,6 +86,24 @@ def test_a_layer_that_works_in_place_needs_no_second_blob() -> None:
     assert 'name: "bn/scale"\n  type: "Scale"\n  bottom: "c1"\n  top: "c1"' in text
 
 
+def test_a_value_in_unread_of_several_words_is_quoted() -> None:
+    text = (
+        "segspec: 1\ninput: {height: 8, width: 8}\nlayers: [ReLU: {name: r}]\nunread: {r: {foo: two words, bar: CUDNN}}"
+    )
+    lines = written(read_net(Source("x.yaml", text), Path()), (8, 8)).splitlines()
+    assert '  foo: "two words"' in lines and "  bar: CUDNN" in lines
+
+
+def test_what_a_gradient_needs_is_not_overwritten() -> None:
+    """Caffe's ReLU takes its gradient from the blob that it wrote, which a BatchNorm in place would have changed."""
+    types = ["ReLU", "BatchNorm", "TanH", "Dropout", "ReLU", "Dropout", "PReLU"]
+    layers = ["Convolution: {name: c, num_output: 2, kernel_size: 1}", *(f"{kind}: {{}}" for kind in types)]
+    text = "segspec: 1\ninput: {height: 8, width: 8}\nlayers: [" + ", ".join(f"{{{layer}}}" for layer in layers) + "]"
+    net = read_caffe_net(Source("x.prototxt", written(read_net(Source("x.yaml", text), Path()), (8, 8))))
+    tops = {layer.name: layer.tops[0].partition("@")[0] for layer in net.layers if layer.name != "prob"}
+    assert list(tops.values()) == ["c", "c", "bn1", "bn1", "bn1", "drop1", "drop1", "drop1", "prelu1"]
+
+
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
