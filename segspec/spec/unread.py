@@ -5,11 +5,14 @@ In YAML it stands under `unread:`, by layer and by the field with its message; f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 
 from segspec.spec.netspec import Unread
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe
 from segspec.syntax.write import scalar
+
+_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", re.ASCII)
 
 
 def unread_lines(unread: Iterable[Unread]) -> list[str]:
@@ -35,12 +38,26 @@ def read_unread(node: Node | None, problems: Problems) -> tuple[Unread, ...]:
         hint = "write 'unread: {conv1: {convolution_param.engine: CAFFE}}'"
         problems.add(f"'unread' holds fields by layer, got {describe(node)}", node.span, hint)
         return ()
-    return tuple(
-        Unread(layer.text, field.text, value)
-        for layer, fields in node
-        if isinstance(fields, Mapping)
-        for field, value in fields
-    )
+    found = [(layer, field, value) for layer, fields in node if isinstance(fields, Mapping) for field, value in fields]
+    for layer, field, value in found:
+        for name in (field, *_names(value)):
+            if not _NAME.fullmatch(name.text) or ("." in name.text and (name is not field or not layer.text)):
+                problems.add(
+                    f"'{name.text}' cannot name a field of a prototxt", name.span, "write FIELD or MESSAGE.FIELD"
+                )
+    return tuple(Unread(layer.text, field.text, value) for layer, field, value in found)
+
+
+def _names(node: Node) -> Iterator[Scalar]:
+    """The names of all fields within a value."""
+    match node:
+        case Mapping():
+            for key, value in node:
+                yield key
+                yield from _names(value)
+        case Sequence():
+            for item in node.items:
+                yield from _names(item)
 
 
 def _flow(node: Node) -> str:
