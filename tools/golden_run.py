@@ -162,7 +162,7 @@ def _train(
         if _overwrites(setting)
         else make_step(setting.graph, setting.data, optimizer, seed=0, dtype="float32")
     )
-    now = start(setting.graph, params, state, optimizer)
+    now = start(params, state, optimizer)
     for iteration in range(iterations):
         batches = setting.batches(iteration)
         last = measure(now.params, now.state, batches.data[-1], batches.label[-1])[1] if several else {}

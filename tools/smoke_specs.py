@@ -66,7 +66,7 @@ def try_out(path: Path, size: tuple[int, int], iterations: int, rate: float) -> 
     solver = Solver(type="Adam", base_lr=rate, max_iter=iterations, momentum=0.9)
     optimizer = make_optimizer(solver, {layer.name: dict(layer.multipliers) for layer in graph.layers})
     step = make_step(graph, PICTURES, optimizer, seed=0, dtype="float32")
-    state, batches, losses = start(graph, *init(graph, 0), optimizer), pictures(size), []
+    state, batches, losses = start(*init(graph, 0), optimizer), pictures(size), []
     for iteration in range(iterations + 1):
         state, metrics = step(state, batches, jnp.int32(iteration))
         losses.append(float(metrics["loss"]))

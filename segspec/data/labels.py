@@ -199,7 +199,7 @@ def _from_colors(path: str | Path, pixels: np.ndarray, table: ClassTable) -> np.
     if grey and table.ids is not None:
         return _from_values(path, pixels[..., 0], table)
     if grey and _means_classes(unique & 255, table):
-        _refuse_ambiguous(path, unique & 255, by_color, table)
+        _refuse_ambiguous(path, unique & 255, by_color)
         return pixels[..., 0]
     if (by_color < 0).any():
         if grey:
@@ -224,7 +224,7 @@ def _means_classes(values: np.ndarray, table: ClassTable) -> bool:
     return all(value < table.count or value == table.ignore_label for value in values.tolist())
 
 
-def _refuse_ambiguous(path: str | Path, values: np.ndarray, by_color: np.ndarray, table: ClassTable) -> None:
+def _refuse_ambiguous(path: str | Path, values: np.ndarray, by_color: np.ndarray) -> None:
     """Refuses grey pixels that are one class by value and another by colour."""
     if (by_color < 0).any() or np.array_equal(values, by_color):
         return

@@ -97,7 +97,7 @@ def train(request: Request, make_validator: MakeValidator) -> int:
     with _replacing(path), start_run(path) as folder:
         _write_texts(plan, folder)
         trainer = _Trainer(plan, folder, make_validator, request.workers)
-        begun = start(plan.graph, params, state, trainer.optimizer)
+        begun = start(params, state, trainer.optimizer)
         return trainer.go(begun, 0) if caffe is None else trainer.go(caffe.go_on(begun, history), caffe.iteration)
 
 
@@ -121,7 +121,7 @@ def resume(
         prepare(solver)
         plan = settle_class_weights(make_plan(spec, solver), workers)
         trainer = _Trainer(plan, folder, make_validator, workers)
-        begin = partial(start, plan.graph, optimizer=trainer.optimizer)
+        begin = partial(start, optimizer=trainer.optimizer)
         like = jax.eval_shape(begin, *init_shapes(plan.graph))
         snapshot = load_newest(folder, like._asdict())
         warn(*snapshot.damaged)

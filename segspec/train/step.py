@@ -137,7 +137,7 @@ def batch_key(seed: int, iteration: jax.Array | int, number: jax.Array | int) ->
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), iteration), number)
 
 
-def start(graph: Graph, params: Tree, state: Tree, optimizer: optax.GradientTransformation) -> TrainState:
+def start(params: Tree, state: Tree, optimizer: optax.GradientTransformation) -> TrainState:
     """The state before the first iteration."""
     return TrainState(params, state, optimizer.init(params))
 

@@ -37,7 +37,7 @@ def snapshot(project: Any, run: Path, iteration: int) -> TrainState:
     graph = graph_of(project)
     multipliers = {layer.name: dict(layer.multipliers) for layer in graph.layers}
     optimizer = make_optimizer(load_solver(project.solver), multipliers)
-    like = jax.eval_shape(lambda: start(graph, *init(graph, 0), optimizer))
+    like = jax.eval_shape(lambda: start(*init(graph, 0), optimizer))
     return TrainState(**load_snapshot(RunFolder(run).snapshots / f"{iteration:09d}", like._asdict()).trees)
 
 
@@ -81,7 +81,7 @@ def test_what_cannot_go_on_is_refused(
 ) -> None:
     graph = graph_of(project)
     multipliers = {layer.name: dict(layer.multipliers) for layer in graph.layers}
-    fresh = start(graph, *init(graph, 0), make_optimizer(load_solver(project.solver), multipliers))
+    fresh = start(*init(graph, 0), make_optimizer(load_solver(project.solver), multipliers))
     state = leave_as_caffe(project, tmp_path / "caffe", 2, fresh)
     assert train(project, tmp_path / "run", "--solverstate", str(state), *more) in (1, 2)
     assert message in capsys.readouterr().err

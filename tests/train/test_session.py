@@ -204,7 +204,7 @@ def test_a_net_that_classifies_trains_on_a_number_an_image(project: Any) -> None
     step = make_step(made.graph, made.data, make_optimizer(SOLVER, {}), seed=0, dtype="float32")
     params, state = init(made.graph, 0)
     fed = next(feed(training_batches(made.train, 2, workers=0), 1))
-    begun = start(made.graph, params, state, make_optimizer(SOLVER, {}))
+    begun = start(params, state, make_optimizer(SOLVER, {}))
     _, metrics = step(begun, fed.batches, jnp.int32(0))
     assert bool(metrics["finite"]) and float(metrics["loss"]) > 0
 

@@ -43,7 +43,7 @@ def batches_of(count: int, batch: int = 2, seed: int = 0) -> MicroBatches:
 def ready(graph: Graph, dtype: str = "float32", **solver: Any) -> tuple[Step, TrainState]:
     made = Solver.model_validate({"base_lr": 0.1, "max_iter": 10, **solver})
     optimizer = make_optimizer(made, {layer.name: dict(layer.multipliers) for layer in graph.layers})
-    return make_step(graph, DATA, optimizer, seed=7, dtype=dtype), start(graph, *trees_of(graph), optimizer)
+    return make_step(graph, DATA, optimizer, seed=7, dtype=dtype), start(*trees_of(graph), optimizer)
 
 
 def trees_of(graph: Graph) -> tuple[Tree, Tree]:
@@ -81,7 +81,7 @@ def test_the_gradient_of_an_iteration_is_the_sum_over_its_batches() -> None:
     # The "optimizer" hands the gradient through, so that what is added to the weights is the gradient itself.
     step = make_step(graph, DATA, optax.identity(), seed=7, dtype="float32")
     before = on_host(TrainState(params, state, ()))
-    after, _ = step(start(graph, params, state, optax.identity()), both, jnp.int32(0))
+    after, _ = step(start(params, state, optax.identity()), both, jnp.int32(0))
 
     def loss(params: Any, number: int) -> jax.Array:
         inputs = {"data": DATA.normalize(both.data[number]), "label": both.label[number]}
