@@ -38,7 +38,6 @@ class ArraySource(StoredSource):
     """Samples of the files in their order."""
 
     files: tuple[ArrayFile, ...]
-    layer: HDF5Data
     transform: Transform
     table: ClassTable | None
 
@@ -105,7 +104,7 @@ def open_arrays(layer: HDF5Data, transform: Transform, table: ClassTable | None,
         if file.images.shape[1] != first.images.shape[1]:
             message = f"images have {file.images.shape[1]} channels, in {first.path} {first.images.shape[1]}"
             raise DataError(message, place=file.path)
-    return ArraySource(files, layer, transform, table)
+    return ArraySource(files, transform, table)
 
 
 def _listed_files(listing: Path) -> list[Path]:

@@ -172,6 +172,7 @@ class Layer(BaseModel):
     * `in_caffe`: whether Caffe or a fork of it has the type.
     * `short`: what an unnamed layer is called, with a number behind; by default the type in lower case.
     * `top_names`: what outputs after the first are called, behind the layer's name (`pool1/mask`).
+    * `example`: fields as a user would write them, for the reference and the tests of all types.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
