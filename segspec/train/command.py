@@ -39,6 +39,7 @@ from segspec.train.session import MakeValidator, Plan, Score, make_plan, with_ab
 from segspec.train.signals import listen
 from segspec.train.sizes import make_sized_step
 from segspec.train.step import TrainState, start
+from segspec.train.stuck import find_stuck
 from segspec.weights.fit import fit
 from segspec.weights.names import load_weights_map
 
@@ -93,6 +94,7 @@ def train(request: Request, make_validator: MakeValidator) -> int:
     params, state = init(plan.graph, solver.random_seed)
     if weights is not None:
         params, state = _load_weights(plan, params, state, weights, request)
+    warn(*find_stuck(plan.graph, params, plan.spec.source.name))
     history = () if caffe is None else caffe.history(plan.graph)
     with _replacing(path), start_run(path) as folder:
         _write_texts(plan, folder)
