@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segspec.errors import SegspecError, UsageError
+from segspec.messages import warn
 from segspec.tuning import tune_process
 
 if TYPE_CHECKING:
@@ -162,10 +163,9 @@ def _check(options: argparse.Namespace) -> None:
 
     phase, size = options.phase.upper(), _size(options.size)
     spec = load_net(options.spec, options.overrides, phase, stages=options.stage, level=options.level)
-    _warn(spec)
+    warn(*spec.warnings)
     print(check(spec, size, phase, json=options.json))
-    for doubt in find_doubts(spec, size) if phase == "TRAIN" else ():
-        print(doubt.render(), file=sys.stderr)
+    warn(*(find_doubts(spec, size) if phase == "TRAIN" else ()))
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
@@ -231,13 +231,8 @@ def _load_net(options: argparse.Namespace) -> NetSpec:
     from segspec.spec.net import load_net
 
     spec = load_net(options.spec, options.overrides)
-    _warn(spec)
+    warn(*spec.warnings)
     return spec
-
-
-def _warn(spec: NetSpec) -> None:
-    for warning in spec.warnings:
-        print(warning.render(), file=sys.stderr)
 
 
 def _add_train(verbs: argparse._SubParsersAction[_VerbParser]) -> None:

@@ -18,7 +18,7 @@ FILES = {
 # A room may import from the rooms of the lines above its own, and from itself.
 RANKS = (
     {"errors"},
-    {"atomic", "cache", "proto", "syntax", "tuning"},
+    {"atomic", "cache", "messages", "proto", "syntax", "tuning"},
     {"schema"},
     {"ops"},
     {"layers"},

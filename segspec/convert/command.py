@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from segspec.convert.weights import convert_weights
 from segspec.convert.yaml import spec_text
 from segspec.errors import Diagnostic, Source, SpecError, UsageError
 from segspec.graph.nominal import nominal_graph
+from segspec.messages import warn
 from segspec.run.folder import open_run
 from segspec.spec.library import shipped_hint
 from segspec.spec.net import load_net, read_net
@@ -115,24 +115,19 @@ def _solver(request: Request) -> str:
         solver = load_solver(request.source)
         return solver_text(solver, defaults=False) if to_yaml else solver_prototxt(solver)
     caffe = load_caffe_solver(request.source)
-    _warn(caffe.warnings)
+    warn(*caffe.warnings)
     if not to_yaml:
         return solver_prototxt(caffe.solver, caffe.train.path if caffe.train else "")
     if caffe.train is not None:
         hint = f"segspec train NET {request.target}"
-        _warn([Diagnostic("a solver in YAML does not name its net", caffe.train.span, hint, severity="warning")])
+        warn(Diagnostic("a solver in YAML does not name its net", caffe.train.span, hint, severity="warning"))
     return solver_text(caffe.solver, defaults=False)
 
 
 def _read(path: Path, overrides: Sequence[str]) -> NetSpec:
     spec = load_net(path, overrides)
-    _warn(spec.warnings)
+    warn(*spec.warnings)
     return spec
-
-
-def _warn(warnings: Iterable[Diagnostic]) -> None:
-    for warning in warnings:
-        print(warning.render(), file=sys.stderr)
 
 
 def _yaml(spec: NetSpec, blocks: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -29,6 +28,7 @@ from segspec.evaluate.progress import image_bar
 from segspec.evaluate.statistics import Collector, Mode, batches_needed
 from segspec.layers.data import DenseImageData
 from segspec.layers.normalization import BN
+from segspec.messages import say, warn
 from segspec.weights.files import Blobs, write_weights
 
 Images = npt.NDArray[np.uint8]
@@ -77,8 +77,7 @@ def compute_statistics(request: Request) -> Path:
         The file that was written: of a net whose statistics are folded in already, the net that they are merged into.
     """
     loaded = load(request.model, request.weights, request.snapshot, request.overrides, request.weights_map)
-    for warning in loaded.warnings:
-        print(warning.render(), file=sys.stderr)
+    warn(*loaded.warnings)
     model = loaded.model
     path, folded = _targets(loaded, request)
     if request.merge and _infers_already(model):
@@ -127,7 +126,7 @@ def _write(path: Path, loaded: Loaded, request: Request, found: Blobs, about: di
         remark = f"use: segspec test {request.model} --weights {path} IMAGES"
         if folded:
             remark = "folded into scale and shift: for the net whose BN say bn_mode: INFERENCE"
-    print(remark, file=sys.stderr)
+    say(remark)
 
 
 def measure(model: Model, source: ImageSource, mode: Mode, batch_size: int) -> tuple[Blobs, int]:
@@ -165,7 +164,7 @@ def _warn_of_spread(sums: Collector) -> None:
             "in training each batch had its own statistics; these can do much worse, and then "
             "'segspec test RUN --statistics batch' is what training saw; larger batches make the two agree"
         )
-        print(Diagnostic(message, hint=hint, severity="warning").render(), file=sys.stderr)
+        warn(Diagnostic(message, hint=hint, severity="warning"))
 
 
 def _batches(source: ImageSource, batch_size: int, mode: Mode) -> Iterator[Images]:
@@ -200,6 +199,5 @@ def _source(model: Model, images: Path | None) -> ImageSource:
         place = model.spec.source.name
         raise SpecError("the spec names no training images", place=place, hint="name some with --images")
     settled = settle(layer, Path())
-    for word in tell_start(layer, settled):
-        print(word.render(), file=sys.stderr)
+    warn(*tell_start(layer, settled))
     return open_source(settled, None, Path())

@@ -33,6 +33,7 @@ from segspec.evaluate.results import Results, open_results
 from segspec.evaluate.sheet import Example, draw_contact_sheet, draw_sheet
 from segspec.evaluate.tables import as_json, as_markdown
 from segspec.evaluate.terminal import print_report
+from segspec.messages import say, warn
 from segspec.spec.classes import ClassTable, load_classes
 
 OVERVIEW = 12
@@ -93,8 +94,7 @@ def test(request: Request) -> Report | None:
         load(request.model, request.weights, request.snapshot, request.overrides, request.weights_map),
         request.statistics,
     )
-    for warning in loaded.warnings:
-        print(warning.render(), file=sys.stderr)
+    warn(*loaded.warnings)
     if request.classes is not None:
         loaded = loaded._replace(model=with_classes(loaded.model, load_classes(request.classes)))
     table = table_of(loaded.model)
@@ -122,7 +122,7 @@ def _segment(
             _count(tally, example, table)
     if predictor.resized:
         height, width = predictor.resized
-        print(f"images were resized to {height}x{width}: the net takes no other size of theirs", file=sys.stderr)
+        say(f"images were resized to {height}x{width}: the net takes no other size of theirs")
     if shown:
         remark = f"{loaded.weights}, statistics: {loaded.model.origin}"
         results.save("overview.png", encode_png(draw_contact_sheet(loaded.model.spec.name, remark, shown, table)))
@@ -216,10 +216,10 @@ def _count(tally: _Tally, example: Example, table: ClassTable) -> None:
 
 def _report(tally: _Tally, loaded: Loaded, table: ClassTable, results: Results, *, json: bool) -> Report | None:
     """Prints and writes the tables; without labels there are none, and a line says where the pictures are."""
-    print(f"weights: {loaded.weights}", file=sys.stderr)
-    print(f"batch normalisation statistics: {loaded.model.origin}", file=sys.stderr)
+    say(f"weights: {loaded.weights}")
+    say(f"batch normalisation statistics: {loaded.model.origin}")
     if tally.doubt.pixels.any():
-        print(tally.doubt.as_text(), file=sys.stderr)
+        say(tally.doubt.as_text())
     report = None
     if tally.images:
         boundary = summarise(tally.boundary, table.count)
@@ -228,15 +228,14 @@ def _report(tally: _Tally, loaded: Loaded, table: ClassTable, results: Results, 
         results.save("table.md", as_markdown(report).encode())
         results.save("table.json", as_json(report).encode())
         results.save("confusion.png", draw_confusion(metrics, table.names))
-        for warning in report.warnings:
-            print(warning.render(), file=sys.stderr)
+        warn(*report.warnings)
         if json:
             print(as_json(report))
         else:
             print_report(report, _console())
     elif json:
         print("null")
-    print(f"results: {results.folder} ({', '.join(results.written)})", file=sys.stderr)
+    say(f"results: {results.folder} ({', '.join(results.written)})")
     return report
 
 

@@ -16,6 +16,7 @@ from segspec.data.loader import training_batches
 from segspec.data.sources import tell_start
 from segspec.errors import Diagnostic, RunError
 from segspec.graph.trainable import find_idleness, find_need_of_batch
+from segspec.messages import say, warn
 from segspec.net import Tree, init, init_shapes
 from segspec.run.blobs import read_blobs
 from segspec.run.environment import compare_environments, describe_environment
@@ -31,7 +32,6 @@ from segspec.train.feed import feed
 from segspec.train.from_caffe import read_caffe_training
 from segspec.train.labels import default_workers, settle_class_weights
 from segspec.train.loop import Training
-from segspec.train.messages import say, warn
 from segspec.train.optimizer import make_optimizer
 from segspec.train.progress import Progress
 from segspec.train.runtime import prepare

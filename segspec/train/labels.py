@@ -8,8 +8,8 @@ import sys
 from segspec.data.class_weights import class_weights
 from segspec.data.sample import ImageSource
 from segspec.data.scan import LabelCounts, scan
+from segspec.messages import say, warn
 from segspec.spec.classes import ClassTable
-from segspec.train.messages import say, warn
 from segspec.train.session import Plan, make_plan, with_class_weights
 from segspec.train.sizes import refuse_sizes
 
