@@ -16,7 +16,7 @@ from segspec.spec.caffe.blobs import Blobs
 from segspec.spec.caffe.fields import text, texts
 from segspec.spec.caffe.fork import NET_SILENT, SINKS, tell_dialect
 from segspec.spec.caffe.layer import Dialect, Findings, Subject, input_shapes, read_parameters, read_rules
-from segspec.spec.caffe.override import override_caffe
+from segspec.spec.caffe.override import override_caffe, unfilled
 from segspec.spec.caffe.phase import NetState, check_rules, missing_stages
 from segspec.spec.caffe.rewrite import rewrite, type_name
 from segspec.spec.caffe.sources import (
@@ -87,6 +87,8 @@ def net_of_tree(
     findings = Findings()
     root = upgrade(override_caffe(tree, overrides, findings.problems), findings.problems)
     findings.problems.raise_any()  # a template with a word unfilled is no net yet
+    if left := unfilled(root):
+        findings.warn(*left)
     layers = [(key, rewrite(node)) for key, node in root if key.text == "layer" and isinstance(node, Mapping)]
     _check_net(root, [layer for _, layer in layers], findings.problems)
     reading = _Reading(dialect or tell_dialect([layer for _, layer in layers]), findings)

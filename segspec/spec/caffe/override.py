@@ -65,6 +65,17 @@ def template_names(*texts: str) -> list[str]:
     return list(dict.fromkeys(name for text in texts for name in _TEMPLATE.findall(text)))
 
 
+def unfilled(root: Mapping) -> tuple[str, Span, str] | None:
+    """Template words that stay in texts, where a name or a path would mean another one: message, place and remedy."""
+    left = [node for node in _scalars(root) if _TEMPLATE.search(node.text)]
+    if not left:
+        return None
+    names = template_names(*(node.text for node in left))
+    words = ", ".join(f"'${{{name}}}'" for name in names)
+    message = f"nothing fills {words}; {'it stays' if len(names) == 1 else 'they stay'} in names and paths"
+    return message, left[0].span, " ".join(f"--set {name}=..." for name in names)
+
+
 def _override_layer(root: Mapping, text: str, templates: Items[str], problems: Problems) -> Mapping:
     """The tree with a field changed in every layer of the name before the first dot."""
     name = text.partition("=")[0].partition(".")[0].strip()

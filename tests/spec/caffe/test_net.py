@@ -458,6 +458,13 @@ def test_template_words_are_filled_by_overrides() -> None:
     assert (net.layers[0].name, score.num_output) == ("fc_voc", 21)
 
 
+def test_template_words_that_stay_in_names_are_told_once() -> None:
+    (warning,) = read(TEMPLATE.replace("{EXP}", "{EXP}_${ID}${EXP}"), "N=21").warnings
+    assert warning.message == "nothing fills '${EXP}', '${ID}'; they stay in names and paths"
+    assert warning.hint == "--set EXP=... --set ID=..."
+    assert read(TEMPLATE, "N=21", "EXP=voc").warnings == ()
+
+
 def test_a_field_of_a_layer_can_be_overridden() -> None:
     conv = layer("Convolution", f"convolution_param {{ {CONV} }}")
     found: Any = (
