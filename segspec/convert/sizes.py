@@ -60,15 +60,17 @@ def _enlargement(spec: LayerSpec, layer: Deconvolution, built: GraphLayer) -> It
     (own,) = filled.shapes(built.inputs[:1])
     wanted = built.outputs[0]
     surplus = (own.shape[1] - wanted.shape[1], own.shape[2] - wanted.shape[2])
-    if min(surplus) < 0:
+    more = layer.restored((own.shape[1], own.shape[2]), (wanted.shape[1], wanted.shape[2]))
+    if any(surplus[axis] + more[axis] < 0 for axis in (0, 1)):
         message = f"Caffe's Deconvolution gives {own} where the net has {wanted}"
         raise SpecError(Diagnostic(message, spec.span, "convert the net at a size that its poolings divide"))
     if surplus == (0, 0):
         yield replace(spec, layer=filled, bottoms=spec.bottoms[:1])
         return
-    whole = f"{spec.name}_whole"
-    yield replace(spec, layer=filled, bottoms=spec.bottoms[:1], tops=(whole,))
-    crop = Crop(offset=filled.cut(surplus))
+    whole, first = f"{spec.name}_whole", filled.cut(surplus)
+    wider = filled.model_copy(update={"pad": (filled.pad[0] - more[0], filled.pad[1] - more[1])})
+    yield replace(spec, layer=wider, bottoms=spec.bottoms[:1], tops=(whole,))
+    crop = Crop(offset=(first[0] + more[0], first[1] + more[1]))
     yield LayerSpec(f"{spec.name}_crop", crop, (whole, spec.bottoms[1]), spec.tops, (), BlobRule(), (), spec.span)
 
 

@@ -172,8 +172,9 @@ class Deconvolution(_Filtering):
 
     Output size stride (H - 1) + dilation (kernel - 1) + 1 - 2 pad. With `size_of` the output is then cut to the size of
     the named layer, so that each input stays in the middle of the stride x stride pixels it enlarges to; missing rows
-    or columns, fewer than a stride, are zeros at the lower and right border. A filler of type bilinear with one filter
-    a channel (group = num_output) enlarges like bilinear interpolation. Source: BVLC Caffe, deconv_layer.cpp.
+    or columns at the lower and right border, fewer than a stride, are those that `pad` cut off, then zeros. A filler of
+    type bilinear with one filter a channel (group = num_output) enlarges like bilinear interpolation. Source: BVLC
+    Caffe, deconv_layer.cpp.
     """
 
     type: ClassVar[str] = "Deconvolution"
@@ -224,6 +225,11 @@ class Deconvolution(_Filtering):
             )
         return wanted
 
+    def restored(self, own: Pair, wanted: Pair) -> Pair:
+        """How many of the missing rows and columns are among those that `pad` cuts off."""
+        height, width = (min(self.pad[axis], max(0, wanted[axis] - own[axis])) for axis in (0, 1))
+        return (height, width)
+
     def cut(self, surplus: Pair) -> Pair:
         """Of so many superfluous rows and columns, how many are cut off above and left."""
         height, width = (
@@ -233,7 +239,7 @@ class Deconvolution(_Filtering):
         return (height, width)
 
     def _fit(self, y: jax.Array, size: Pair) -> jax.Array:
-        """Cut so that inputs keep their places, or padded with zeros at the lower and right border."""
+        """Cut so that inputs keep their places; what is missing still becomes zeros at the lower and right border."""
         surplus = (y.shape[1] - size[0], y.shape[2] - size[1])
         before = self.cut(surplus)
         config = [(0, 0, 0), *((-before[axis], before[axis] - surplus[axis], 0) for axis in (0, 1))]
@@ -246,6 +252,7 @@ class Deconvolution(_Filtering):
         return self._with_bias(ParamSpec(shape, self._filler(channels), "filter"))
 
     def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
+        own, wanted = self._own_size(Blob(bottoms[0].shape)), (bottoms[-1].shape[1], bottoms[-1].shape[2])
         y = deconvolve(
             bottoms[0].astype(ctx.dtype),
             params["weight"].astype(ctx.dtype),
@@ -253,11 +260,12 @@ class Deconvolution(_Filtering):
             pad=self.pad,
             dilation=self.dilation,
             group=self.group,
+            restored=self.restored(own, wanted) if len(bottoms) == 2 else (0, 0),
         )
         if self.bias_term:
             y = y + params["bias"].astype(ctx.dtype)
         if len(bottoms) == 2:
-            y = self._fit(y, (bottoms[1].shape[1], bottoms[1].shape[2]))
+            y = self._fit(y, wanted)
         return (y,), {}
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:

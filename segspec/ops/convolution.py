@@ -33,7 +33,16 @@ def convolve(x: jax.Array, weight: jax.Array, *, stride: Pair, pad: Pair, dilati
     )
 
 
-def deconvolve(x: jax.Array, weight: jax.Array, *, stride: Pair, pad: Pair, dilation: Pair, group: int) -> jax.Array:
+def deconvolve(
+    x: jax.Array,
+    weight: jax.Array,
+    *,
+    stride: Pair,
+    pad: Pair,
+    dilation: Pair,
+    group: int,
+    restored: Pair = (0, 0),
+) -> jax.Array:
     """The transpose of `convolve`: each input value adds its filter, times the value, to the output.
 
     Args:
@@ -41,16 +50,17 @@ def deconvolve(x: jax.Array, weight: jax.Array, *, stride: Pair, pad: Pair, dila
         weight: (kernel height, kernel width, out / group, in): the weight of the convolution this transposes.
         stride, pad, dilation: (height, width) in pixels; a stride of 2 doubles the size.
         group: channel groups.
+        restored: rows and columns at the lower and right border that `pad` does not cut off after all.
 
     Returns:
-        (batch, out height, out width, out), see `deconvolution_output`.
+        (batch, out height, out width, out), see `deconvolution_output`; larger by what is restored.
     """
     reach = [dilation[axis] * (weight.shape[axis] - 1) for axis in (0, 1)]
     return lax.conv_general_dilated(
         x,
         _transpose_filters(weight, group),
         (1, 1),
-        [(reach[axis] - pad[axis], reach[axis] - pad[axis]) for axis in (0, 1)],
+        [(reach[axis] - pad[axis], reach[axis] - pad[axis] + restored[axis]) for axis in (0, 1)],
         lhs_dilation=stride,
         rhs_dilation=dilation,
         dimension_numbers=_LAYOUT,

@@ -80,6 +80,18 @@ def test_a_shipped_net_keeps_its_parameters(name: str) -> None:
     assert again.parameters == build(spec, "DEPLOY", image_inputs(1, 64, 96, 3, labels=False)).parameters
 
 
+@pytest.mark.parametrize("size", [(8, 12), (7, 12), (8, 11)])
+def test_rows_that_a_deconvolution_has_beyond_its_own_size_are_cropped_from_a_larger_one(size: tuple[int, int]) -> None:
+    text = """segspec: 1
+classes: 3
+layers:
+  - Convolution: {name: c, num_output: 4, kernel_size: 3, stride: 2, pad: 1}
+  - Deconvolution: {name: score, num_output: $classes, kernel_size: 3, stride: 2, pad: 1, size_of: data}
+"""
+    ours, theirs = both(read_net(Source("x.yaml", text), Path()), size)
+    np.testing.assert_allclose(theirs, ours, atol=1e-6)
+
+
 def test_a_layer_that_works_in_place_needs_no_second_blob() -> None:
     text = written(read_net(Source("all.yaml", NET), Path()), (16, 16))
     assert 'bottom: "c2"\n  top: "c2"\n  dropout_param' in text

@@ -165,6 +165,18 @@ def test_size_of_cuts_or_pads_below_and_right_where_filters_do_not_overlap(size:
     np.testing.assert_array_equal(run(layer, values(), jnp.zeros((1, *size, 5))), expected)
 
 
+@pytest.mark.parametrize(("size", "pad"), [((14, 18), (1, 1)), ((14, 17), (1, 1)), ((13, 16), (1, 2))])
+def test_size_of_takes_missing_rows_and_columns_from_those_that_pad_cut_off(
+    size: tuple[int, int], pad: tuple[int, int]
+) -> None:
+    """As the output_padding of torch."""
+    whole = run(made(Deconvolution, kernel_size=3, stride=2), values())
+    layer = made(Deconvolution, kernel_size=3, stride=2, pad=pad, size_of="data")
+    expected = whole[:, pad[0] : pad[0] + size[0], pad[1] : pad[1] + size[1]]
+    assert expected.shape[1:3] == size
+    np.testing.assert_allclose(run(layer, values(), jnp.zeros((1, *size, 5))), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_size_of_a_layer_of_another_scale_is_refused() -> None:
     layer = made(Deconvolution, kernel_size=2, stride=2, size_of="data")
     with pytest.raises(ShapeError, match="the input enlarges to 14x18 pixels, far from the 28x19 of 'size_of'"):
