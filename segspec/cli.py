@@ -370,7 +370,9 @@ def _add_test(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
     parser.add_argument("--weights", type=Path, metavar="FILE_OR_RUN", help="weights for a spec")
     _add_weights_map(parser)
     parser.add_argument("--labels", type=Path, metavar="FOLDER", help="label images of the same names")
-    help = "class table of a net that declares none, as in a prototxt: a shipped one such as camvid, or a file"
+    help = (
+        "class table of a net that declares none, as in a prototxt: one shipped, such as camvid, a file, or [NAME, ...]"
+    )
     parser.add_argument("--classes", metavar="NAME_OR_FILE", help=help)
     parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (default RUN/test)")
     parser.add_argument(

@@ -153,7 +153,7 @@ def with_statistics(loaded: Loaded, choice: Choice) -> Loaded:
     model = loaded.model
     if not _keeps_statistics(model.state):
         folded = any(isinstance(layer.layer, BN) for layer in model.spec.layers)
-        origin = "folded into scale and shift" if folded else "none in this net"
+        origin = "expected in scale and shift (bn_mode: INFERENCE)" if folded else "none in this net"
         return loaded._replace(model=model.using({}, "layer", origin))
     computed = _read_computed(loaded)
     fitting = computed is not None and computed.iteration == str(loaded.iteration)

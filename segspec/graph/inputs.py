@@ -26,7 +26,7 @@ def net_inputs(spec: NetSpec, size: tuple[int, int] | None, batch: int = 1, *, l
     flat = len(shapes.get("data", ())) not in (0, 4)
     size = size or declared_size(spec) or ((1, 1) if flat else None)
     if size is None:
-        hint = "add 'input: {height: 360, width: 480}' to the spec, or call check with --size 360x480"
+        hint = "call check with --size 360x480, or add 'input: {height: 360, width: 480}' to a spec in YAML"
         raise SpecError("the size of the images is not known", place=spec.source.name, hint=hint)
     inputs = image_inputs(batch, *size, image_channels(spec), labels=labels)
     if labels and any(layer.labels == "image" for layer in spec.data.values()):

@@ -88,7 +88,8 @@ def train(request: Request, make_validator: MakeValidator) -> int:
     prepare(solver)
     spec = with_absolute_sources(spec)
     plan = make_plan(spec, solver)
-    warn(*(word for phase, layer in spec.data.items() for word in tell_start(layer, plan.spec.data[phase])))
+    starts = (word for phase, layer in spec.data.items() for word in tell_start(layer, plan.spec.data[phase]))
+    warn(*dict.fromkeys(starts))  # training and test may read one list
     plan = settle_class_weights(plan, request.workers)
     warn(*find_idleness(plan.graph, plan.spec.source.name), *_find_need_of_batch(plan))
     params, state = init(plan.graph, solver.random_seed)

@@ -74,7 +74,10 @@ def test_a_caffemodel_holds_what_the_net_for_inference_needs(
     kept = project.folder / "kept.safetensors"
     assert main(["compute-bn-stats", str(net), "--weights", str(weights), "--out", str(kept)]) == 0
     folded, measured = loaded(inference, written), loaded(net, kept)
-    assert (folded.origin, measured.origin) == ("folded into scale and shift", "kept in the weights")
+    assert (folded.origin, measured.origin) == (
+        "expected in scale and shift (bn_mode: INFERENCE)",
+        "kept in the weights",
+    )
     np.testing.assert_allclose(scores(folded), scores(measured), rtol=1e-4, atol=1e-5)
 
 

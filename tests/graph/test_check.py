@@ -46,7 +46,7 @@ def test_the_size_is_that_of_the_data_or_declared(top: str, size: tuple[int, int
 def test_without_a_size_it_asks_for_one() -> None:
     with pytest.raises(SpecError) as caught:
         check(spec())
-    assert str(caught.value).startswith("x.yaml: the size of the images is not known\n  add 'input: ")
+    assert str(caught.value).startswith("x.yaml: the size of the images is not known\n  call check with --size ")
     assert "images of 4x6x3" in check(spec(), (4, 6))
 
 

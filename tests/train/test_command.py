@@ -272,6 +272,11 @@ def test_a_list_that_starts_where_caffe_runs_is_found_there_and_from_elsewhere_a
     told = capsys.readouterr().err
     start = f"they start from the working directory, {project.folder}"
     assert f"{lists}/train.txt: warning: its paths lead nowhere from its own folder; {start}\n" in told
+    assert (
+        train(project, tmp_path / "same", "--solver-set", "max_iter=1", "--set", f"data.test.source={lists}/train.txt")
+        == 0
+    )
+    assert capsys.readouterr().err.count("its paths lead nowhere") == 1
     monkeypatch.chdir(tmp_path)
     assert main(["train", "--resume", str(run), "--solver-set", "max_iter=2"]) == 0
     assert "working directory" not in capsys.readouterr().err

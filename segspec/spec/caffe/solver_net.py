@@ -61,5 +61,5 @@ def _find(use: NetUse, path: Path) -> tuple[Path, tuple[Diagnostic, ...]]:
         if found.is_file():
             message = f"there is no '{use.path}' in the working directory; {found} is taken"
             return found, (Diagnostic(message, use.span, severity="warning"),)
-    hint = f"looked for in the working directory and in {path.parent}; name another: segspec train NET {path}"
+    hint = f"looked for in the working directory and beside the solver; name another: segspec train NET {path}"
     raise SpecError(Diagnostic(f"there is no net '{use.path}'", use.span, hint))
