@@ -96,10 +96,22 @@ def prototxt_text(spec: NetSpec, graph: Graph) -> str:
     for layer in written.layers:
         layers += _layers(layer, blobs, learned.get(layer.name, 0))
     if deploy and graph.prediction is not None and not any(layer.layer.type == "Softmax" for layer in graph.layers):
-        layers.append(_Written("prob", "Softmax", (blobs.names[graph.prediction],), ("prob",)))
+        name = blobs.free("prob")
+        layers.append(_Written(name, "Softmax", (blobs.names[graph.prediction],), (name,)))
+    _refuse_same_names(spec, layers)
     head = [f"name: {quoted(spec.name)}", *(_unread(field) for field in spec.unread if not field.layer)]
     kept = (_with_unread(layer, spec.unread) for layer in layers)
     return "\n".join([*head, *(line for layer in kept for line in layer.text())]) + "\n"
+
+
+def _refuse_same_names(spec: NetSpec, layers: Iterable[_Written]) -> None:
+    """Caffe would load the weights of one for both. Sources of images, one for each phase, may share a name."""
+    counts = Counter(layer.name for layer in layers if layer.bottoms)
+    for name in (name for name, count in counts.items() if count > 1):
+        message = f"two layers of the prototxt would be called '{name}'"
+        raise SpecError(
+            message, place=spec.source.name, hint="give the layer of the net that is called so another name"
+        )
 
 
 def _with_unread(layer: _Written, unread: Iterable[Unread]) -> _Written:
@@ -139,10 +151,11 @@ class _Blobs:
                 alone = in_place and read[layer.bottoms[0]] == 1 and layer.bottoms[0] not in graph.inputs
                 before = needed.get(layer.bottoms[0], "") if alone else ""
                 spared = alone and (not before or (before, layer.layer.type) == RELU_AND_DROPOUT)
-                self.names[top] = self.names[layer.bottoms[0]] if spared else self._free(top.replace("/mask", "_mask"))
+                self.names[top] = self.names[layer.bottoms[0]] if spared else self.free(top.replace("/mask", "_mask"))
                 needed[top] = (before if spared else "") or _needs_output(layer.layer)
 
-    def _free(self, name: str) -> str:
+    def free(self, name: str) -> str:
+        """The name, with a number behind it where a blob has it already."""
         taken = set(self.names.values())
         number, free = 2, name
         while free in taken:

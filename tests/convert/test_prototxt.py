@@ -116,6 +116,16 @@ def test_what_a_gradient_needs_is_not_overwritten() -> None:
     assert list(tops.values()) == ["c", "c", "bn1", "bn1", "bn1", "drop1", "drop1", "drop1", "prelu1"]
 
 
+def test_what_is_added_takes_no_name_that_is_there() -> None:
+    head = "segspec: 1\ninput: {height: 8, width: 8}\nlayers:\n  - BatchNorm: {name: bn}\n"
+    layer = "  - Convolution: {name: prob, num_output: 2, kernel_size: 1}\n"
+    net = read_caffe_net(Source("x.prototxt", written(read_net(Source("x.yaml", head + layer), Path()), (8, 8))))
+    assert [layer.name for layer in net.layers] == ["bn", "bn/scale", "prob", "prob_2"]
+    taken = head + "  - Scale: {name: bn/scale}\n"
+    with pytest.raises(SpecError, match="two layers of the prototxt would be called 'bn/scale'"):
+        written(read_net(Source("x.yaml", taken), Path()), (8, 8))
+
+
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
