@@ -195,12 +195,15 @@ def _add_convert(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
         "  segspec convert train_val.prototxt net.yaml\n"
         "  segspec convert specs/unet.yaml deploy.prototxt --deploy --size 256x256\n"
         "  segspec convert vgg.caffemodel vgg.safetensors --net deploy.prototxt\n"
-        "  segspec convert runs/unet unet.caffemodel"
+        "  segspec convert runs/unet unet.caffemodel\n"
+        "  segspec convert runs/unet unet.solverstate"
     )
     help = "turn nets, solvers and weights of Caffe into segspec's, and back"
     parser = _verb(verbs, "convert", help, example, _convert)
     parser.add_argument("source", type=Path, help="net, solver, weights, or run folder")
-    parser.add_argument("target", type=Path, help="file to make: .yaml, .prototxt, .safetensors or .caffemodel")
+    parser.add_argument(
+        "target", type=Path, help="file to make: .yaml, .prototxt, .safetensors, .caffemodel; of a run .solverstate"
+    )
     parser.add_argument("--net", type=Path, metavar="SPEC_OR_RUN", help="the net that weights belong to")
     parser.add_argument("--size", metavar="HxW", help="height and width for the sizes that Caffe wants as numbers")
     parser.add_argument("--deploy", action="store_true", help="a prototxt for inference, without data and losses")
@@ -210,6 +213,11 @@ def _add_convert(verbs: argparse._SubParsersAction[_VerbParser]) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
+    if options.target.suffix == ".solverstate":
+        from segspec.train.to_caffe import write_caffe_training
+
+        write_caffe_training(options.source, options.target, overwrite=options.overwrite)
+        return
     from segspec.convert.command import Request, convert
 
     convert(

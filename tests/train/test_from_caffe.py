@@ -67,6 +67,24 @@ def test_a_training_goes_on_where_caffe_left_it(rule: str, project: Any, tmp_pat
             np.testing.assert_allclose(ours[part][name], array, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.parametrize("rule", ["type=SGD", "type=AdaDelta"])
+def test_a_run_goes_to_caffe_and_back(rule: str, project: Any, tmp_path: Path) -> None:
+    more = ", delta: 0.001" if "AdaDelta" in rule else ""
+    text = project.solver.read_text().replace("{", "{" + rule.replace("=", ": ") + more + ", ")
+    project.solver.write_text(text)
+    assert train(project, tmp_path / "whole") == 0
+    assert train(project, tmp_path / "half", "--solver-set", "max_iter=4") == 0
+    state = tmp_path / "half.solverstate"
+    assert main(["convert", str(tmp_path / "half"), str(state)]) == 0
+    assert state.with_suffix(".caffemodel").is_file()
+    assert train(project, tmp_path / "rest", "--solverstate", str(state)) == 0
+    ours, theirs = (read_arrays(tmp_path / run / "snapshots" / "000000006") for run in ("rest", "whole"))
+    for part in ("params", "optimizer"):
+        for name, array in theirs[part].items():
+            np.testing.assert_allclose(ours[part][name], array, rtol=1e-3, atol=1e-5, err_msg=name)
+    assert main(["convert", str(tmp_path / "half"), str(state)]) == 2
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
