@@ -14,7 +14,7 @@ from segspec.graph.nominal import nominal_graph
 from segspec.net import apply, init
 from segspec.spec.net import load_net
 from segspec.weights.caffe_blobs import number_blobs
-from segspec.weights.caffemodel import write_caffemodel
+from segspec.weights.caffemodel import CaffeLayer, read_caffemodel, write_caffemodel
 from segspec.weights.files import read_weights
 
 NET = """
@@ -106,3 +106,12 @@ def test_weights_in_hdf5_are_converted(folder: Path) -> None:
     assert run("w.caffemodel.h5", "w.safetensors", "--net", "net.prototxt") == 0
     (blobs, _) = read_weights(Path("w.safetensors"))
     assert blobs["fc"]["bias"].tolist() == [0, 1, 2]
+
+
+def test_what_the_source_lacks_stays_out(folder: Path) -> None:
+    fc = CaffeLayer("fc", "InnerProduct", (np.ones((3, 768), np.float32), np.arange(3, dtype=np.float32)))
+    write_caffemodel(Path("w.caffemodel"), "small", [fc])
+    assert run("w.caffemodel", "w.safetensors", "--net", "net.prototxt") == 0
+    assert {layer for layer, own in read_weights(Path("w.safetensors"))[0].items() if own} == {"fc"}
+    assert run("w.safetensors", "again.caffemodel", "--net", "net.prototxt") == 0
+    assert [layer.name for layer in read_caffemodel(Path("again.caffemodel")) if layer.blobs] == ["fc"]
