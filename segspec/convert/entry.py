@@ -73,7 +73,7 @@ def _refuse_other_inputs(spec: NetSpec) -> None:
 
 
 def _without_scales(layers: Iterable[LayerSpec]) -> list[LayerSpec]:
-    """Caffe's pair of BatchNorm and Scale as one BatchNorm, where nothing else reads in between."""
+    """A pair of BatchNorm and Scale that convert made as one BatchNorm, where nothing else reads in between."""
     result: list[LayerSpec] = []
     listed = list(layers)
     read = Counter(blob for layer in listed for blob in layer.bottoms)
@@ -90,6 +90,7 @@ def _without_scales(layers: Iterable[LayerSpec]) -> list[LayerSpec]:
 
 
 def _is_pair(norm: LayerSpec, scale: LayerSpec) -> bool:
+    """Whether a Scale is the second half of a BatchNorm, by a name that goes without saying: weights go by it."""
     return (
         isinstance(norm.layer, BatchNorm)
         and not norm.layer.scale_bias
@@ -97,6 +98,7 @@ def _is_pair(norm: LayerSpec, scale: LayerSpec) -> bool:
         and scale.layer.bias_term
         and (scale.layer.axis, scale.layer.num_axes) == (1, 1)
         and scale.bottoms == norm.tops[:1]
+        and scale.name == f"{norm.name}/scale"
     )
 
 

@@ -45,7 +45,8 @@ def test_it_reads_as_a_person_would_write_it() -> None:
         "input: {height: 16, width: 16}",
         "layers:",
         "  - Convolution: {name: conv1, num_output: 4, kernel_size: 3, pad: same}",
-        "  - BatchNorm: {name: bn1, moving_average_fraction: 0.999}",
+        "  - BatchNorm: {name: bn1, moving_average_fraction: 0.999, scale_bias: false}",
+        "  - Scale: {name: scale1, bias_term: true}",
         "  - ReLU",
         "  - PoolingMask: {name: pool1}",
         "  - Upsample: {mask: pool1, scale: 2}",
@@ -79,8 +80,14 @@ def test_every_layer_with_one_input_reads_back_the_same() -> None:
     assert same > 80
 
 
+def test_a_scale_of_the_name_that_convert_gives_joins_its_normalisation() -> None:
+    joined = small(CAFFE.replace('"scale1"', '"bn1/scale"'))
+    assert "  - BatchNorm: {name: bn1, moving_average_fraction: 0.999}" in joined.splitlines()
+    assert "Scale" not in joined
+
+
 def test_the_scale_stays_where_something_reads_between() -> None:
-    between = CAFFE.replace('bottom: "conv1" top: "conv1" scale_param', 'bottom: "conv1" top: "scaled" scale_param')
+    between = CAFFE.replace('"scale1"', '"bn1/scale"').replace('top: "conv1" scale_param', 'top: "scaled" scale_param')
     assert "- Scale" in small(between)
 
 
