@@ -67,13 +67,14 @@ def test_many_small_fields_take_linear_time(piece: bytes, tmp_path: Path) -> Non
         blob = piece * count
         content = b"\x3a" + _length(len(blob)) + blob
         (tmp_path / "net.caffemodel").write_bytes(b"\xa2\x06" + _length(len(content)) + content)
-        start = time.process_time()
+        start = time.thread_time()
         with suppress(WeightsError):
             read_blobs(tmp_path / "net.caffemodel", fuzz.GRAPH)
-        return time.process_time() - start
+        return time.thread_time() - start
 
     seconds(10)
-    assert seconds(40_000) < 30 * seconds(4000) + 0.1
+    # The quickest of three: the collection of a long session's garbage may fall into any one.
+    assert min(seconds(40_000) for _ in range(3)) < 30 * seconds(4000) + 0.1
 
 
 def _length(value: int) -> bytes:
