@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -103,7 +103,7 @@ def _draw_losses(axes: Axes, raw: Series, smoothed: Series, test: Series) -> Non
     _draw_line(axes, Series(kept.iterations, _smooth(kept.values)), _TRAIN, "training, smoothed")
     _draw_line(axes, test.below(ceiling), _TEST, "test", marker="o")
     _scale_losses(axes, everything, ceiling)
-    _finish(axes, "loss", bool(everything.size))
+    _finish(axes, "loss", "upper right", bool(everything.size))
 
 
 def _ceiling(values: Values) -> float:
@@ -133,7 +133,7 @@ def _draw_scores(axes: Axes, iou: Series, accuracy: Series) -> None:
     _draw_line(axes, percent[0], _IOU, "mean IoU", marker="o")
     axes.set_ylim(0, 100)
     _mark_best(axes, percent[0])
-    _finish(axes, "test, %", bool(iou.values.size or accuracy.values.size))
+    _finish(axes, "test, %", "lower right", bool(iou.values.size or accuracy.values.size))
 
 
 def _draw_line(axes: Axes, series: Series, color: str, label: str, marker: str = "") -> None:
@@ -160,14 +160,15 @@ def _span_iterations(axes: Axes, iterations: Series) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, steps=[1, 2, 5, 10]))
 
 
-def _finish(axes: Axes, title: str, anything: bool) -> None:
+def _finish(axes: Axes, title: str, corner: Literal["upper right", "lower right"], anything: bool) -> None:
+    """Title, grid and a legend in the corner that the lines leave free when a training goes well."""
     axes.set_title(title, loc="left")
     axes.set_xlabel("iteration")
     axes.grid(True, color="0.9")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     if anything:
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc=corner)
         return
     axes.grid(False)
     axes.tick_params(left=False, labelleft=False)
