@@ -6,6 +6,7 @@ Heights and widths that only the files would tell are None. Whether segspec can 
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -170,7 +171,9 @@ def python_parameters(layer: Mapping) -> dict[object, object]:
     """What a Python layer's `param_str` says, where it is the text of a dictionary."""
     value = anywhere(layer, "param_str")
     try:
-        found = ast.literal_eval(value.text) if isinstance(value, Scalar) and len(value.text) < 10_000 else {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Python finds odd in the text, such as `1if`
+            found = ast.literal_eval(value.text) if isinstance(value, Scalar) and len(value.text) < 10_000 else {}
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

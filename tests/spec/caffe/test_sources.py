@@ -155,3 +155,9 @@ def test_inputs_of_a_size() -> None:
         "label": Blob((2, 4, 6, 1), "int32"),
     }
     assert net_inputs(net, (4, 6), labels=False).keys() == {"data", "depth"}
+
+
+def test_odd_numbers_in_the_text_of_a_python_layer_print_nothing(recwarn: pytest.WarningsRecorder) -> None:
+    net = read(source("Python", "python_param { module: 'm' layer: 'L' param_str: \"{'split': 1if 1else 2}\" }"))
+    assert net.fed
+    assert not recwarn.list
