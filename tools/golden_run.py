@@ -153,8 +153,7 @@ def _train(
     setting: _Setting, params: Tree, state: Tree, iterations: int
 ) -> Iterator[tuple[TrainState, dict[str, np.ndarray]]]:
     """The state after each iteration, and the metrics of its last batch from before the update, as Caffe logs them."""
-    multipliers = {layer.name: dict(layer.multipliers) for layer in setting.graph.layers}
-    optimizer = make_optimizer(setting.solver, multipliers)
+    optimizer = make_optimizer(setting.solver, setting.graph.multipliers)
     measure = jax.jit(partial(_measure, setting))
     several = setting.solver.iter_size > 1
     step = (

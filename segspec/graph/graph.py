@@ -79,6 +79,11 @@ class Graph:
         """Numbers learned by the whole net, shared blobs once."""
         return sum(layer.parameters for layer in self.layers)
 
+    @property
+    def multipliers(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """(lr_mult, decay_mult) by layer and blob."""
+        return {layer.name: dict(layer.multipliers) for layer in self.layers}
+
     def owned_params(self) -> Iterator[tuple[GraphLayer, str, ParamSpec]]:
         """Every learned blob once, with the layer that holds it, in graph order."""
         for layer in self.layers:

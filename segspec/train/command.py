@@ -148,8 +148,7 @@ class _Trainer:
         self.folder = folder
         self.make_validator = make_validator
         self.workers = default_workers() if workers is None else workers
-        multipliers = {layer.name: dict(layer.multipliers) for layer in plan.graph.layers}
-        self.optimizer = make_optimizer(plan.solver, multipliers)
+        self.optimizer = make_optimizer(plan.solver, plan.graph.multipliers)
 
     def go(self, state: TrainState, first: int) -> int:
         """Trains from iteration `first`; returns the exit status."""

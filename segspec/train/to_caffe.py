@@ -43,8 +43,7 @@ def write_caffe_training(run: Path, target: Path, *, overwrite: bool = False) ->
     if not rounds_of(solver.type):
         raise UsageError(f"Caffe has no solver of type {solver.type} to go on with", place=str(run))
     graph = nominal_graph(spec, "TRAIN")
-    multipliers = {layer.name: dict(layer.multipliers) for layer in graph.layers}
-    optimizer = make_optimizer(solver, multipliers)
+    optimizer = make_optimizer(solver, graph.multipliers)
     like = jax.eval_shape(lambda params, state: start(params, state, optimizer), *init_shapes(graph))
     snapshot = load_newest(folder, like._asdict())
     now = TrainState(**snapshot.trees)

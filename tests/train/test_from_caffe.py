@@ -35,8 +35,7 @@ def snapshot(project: Any, run: Path, iteration: int) -> TrainState:
     from segspec.run.snapshots import load_snapshot
 
     graph = graph_of(project)
-    multipliers = {layer.name: dict(layer.multipliers) for layer in graph.layers}
-    optimizer = make_optimizer(load_solver(project.solver), multipliers)
+    optimizer = make_optimizer(load_solver(project.solver), graph.multipliers)
     like = jax.eval_shape(lambda: start(*init(graph, 0), optimizer))
     return TrainState(**load_snapshot(RunFolder(run).snapshots / f"{iteration:09d}", like._asdict()).trees)
 
@@ -98,8 +97,7 @@ def test_what_cannot_go_on_is_refused(
     more: Sequence[str], message: str, project: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     graph = graph_of(project)
-    multipliers = {layer.name: dict(layer.multipliers) for layer in graph.layers}
-    fresh = start(*init(graph, 0), make_optimizer(load_solver(project.solver), multipliers))
+    fresh = start(*init(graph, 0), make_optimizer(load_solver(project.solver), graph.multipliers))
     state = leave_as_caffe(project, tmp_path / "caffe", 2, fresh)
     assert train(project, tmp_path / "run", "--solverstate", str(state), *more) in (1, 2)
     assert message in capsys.readouterr().err
