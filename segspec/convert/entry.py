@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from segspec.convert.names import free_name
 from segspec.errors import SpecError
 from segspec.layers.affine import Scale
 from segspec.layers.base import Filler, Layer
@@ -122,11 +123,7 @@ def _with_plain_names(layers: Iterable[LayerSpec]) -> list[LayerSpec]:
     taken: set[str] = set(INPUTS)
     result = []
     for layer in layers:
-        name = base = yaml_name(layer.name)
-        number = 2
-        while name in taken:
-            name = f"{base}_{number}"
-            number += 1
+        name = free_name(yaml_name(layer.name), taken, "_")
         taken.add(name)
         result.append(replace(layer, name=name))
     return result

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from segspec.convert.literals import literal, quoted
+from segspec.convert.names import free_name
 from segspec.convert.sizes import with_written_sizes
 from segspec.convert.sources import caffe_sources, python_lines
 from segspec.errors import Diagnostic, Span, SpecError
@@ -156,12 +157,7 @@ class _Blobs:
 
     def free(self, name: str) -> str:
         """The name, with a number behind it where a blob has it already."""
-        taken = set(self.names.values())
-        number, free = 2, name
-        while free in taken:
-            free = f"{name}_{number}"
-            number += 1
-        return free
+        return free_name(name, set(self.names.values()), "_")
 
 
 def _needs_output(layer: Layer) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from segspec.convert.entry import Entry
+from segspec.convert.names import free_name
 
 LONGEST = 12
 """Items in one block."""
@@ -225,11 +226,7 @@ class _Columns:
         for known, column in self.values.items():
             if column == values and known.rstrip("0123456789") == name:
                 return known
-        number = 2
-        chosen = name
-        while chosen in self.values:
-            chosen = f"{name}{number}"
-            number += 1
+        chosen = free_name(name, self.values)
         self.values[chosen] = values
         return chosen
 
@@ -263,11 +260,7 @@ def _block_name(window: Sequence[Entry], taken: Sequence[str]) -> str:
     base = "_".join(word for index, word in enumerate(words) if index == 0 or word != words[index - 1])
     if len(base) > 30:
         base = "stage"
-    name, number = base, 2
-    while name in taken:
-        name = f"{base}{number}"
-        number += 1
-    return name
+    return free_name(base, taken)
 
 
 WORDS = {
