@@ -20,6 +20,7 @@ class FcnLayout(DataLayer):
     are filled in, and the names of fields that hold folders.
     """
 
+    message: ClassVar[str] = "python_param"
     module: ClassVar[str]
     list_path: ClassVar[str]
     image_path: ClassVar[str]
@@ -47,7 +48,6 @@ class VOCSegDataLayer(FcnLayout):
 
     type: ClassVar[str] = "VOCSegDataLayer"
     module = "voc_layers"
-    message: ClassVar[str] = "python_param"
     paths: ClassVar[tuple[str, ...]] = ("voc_dir",)
     list_path = "{voc_dir}/ImageSets/Segmentation/{split}.txt"
     image_path = "{voc_dir}/JPEGImages/{name}.jpg"
@@ -62,7 +62,6 @@ class SBDDSegDataLayer(FcnLayout):
 
     type: ClassVar[str] = "SBDDSegDataLayer"
     module = "voc_layers"
-    message: ClassVar[str] = "python_param"
     paths: ClassVar[tuple[str, ...]] = ("sbdd_dir",)
     list_path = "{sbdd_dir}/{split}.txt"
     image_path = "{sbdd_dir}/img/{name}.jpg"
@@ -80,7 +79,6 @@ class PASCALContextSegDataLayer(FcnLayout):
 
     type: ClassVar[str] = "PASCALContextSegDataLayer"
     module = "pascalcontext_layers"
-    message: ClassVar[str] = "python_param"
     paths: ClassVar[tuple[str, ...]] = ("voc_dir", "context_dir")
     list_path = "{voc_dir}/VOC2010/ImageSets/Main/{split}.txt"
     image_path = "{voc_dir}/VOC2010/JPEGImages/{name}.jpg"
@@ -99,7 +97,6 @@ class NYUDSegDataLayer(FcnLayout):
 
     type: ClassVar[str] = "NYUDSegDataLayer"
     module = "nyud_layers"
-    message: ClassVar[str] = "python_param"
     paths: ClassVar[tuple[str, ...]] = ("nyud_dir",)
     list_path = "{nyud_dir}/{split}.txt"
     image_path = "{nyud_dir}/data/{kind}/img_{name}.png"
