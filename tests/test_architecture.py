@@ -108,5 +108,11 @@ def test_no_import_cycles() -> None:
     TopologicalSorter({module: own(module) for module in FILES}).prepare()
 
 
+def test_every_verb_of_the_command_line_has_a_file() -> None:
+    verbs = {name for name in FILES if name.startswith("segspec.cli.") and "def add(verbs" in FILES[name].read_text()}
+    assert own("segspec.cli") & verbs == verbs, "a verb that `segspec.cli` does not add"
+    assert not own("segspec.cli") - verbs - {"segspec.cli.arguments", "segspec.errors"}
+
+
 def test_file_names_say_what_is_inside() -> None:
     assert not {"utils", "util", "helpers", "common", "misc"} & {path.stem for path in FILES.values()}

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from segspec import cli
-from segspec.cli import main
+from segspec.cli import check, main, train
+from segspec.cli import test as test_verb
 
 ROOT = Path(__file__).resolve().parent.parent
 VERBS = ("train", "compute-bn-stats", "test", "check", "expand", "synthesize")
@@ -126,8 +126,8 @@ def test_wrong_use_ends_with_2_and_a_message(arguments: tuple[str, ...], capsys:
 
 def test_options_and_arguments_come_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(cli, "_test", seen.append)
-    monkeypatch.setattr(cli, "_train", seen.append)
+    monkeypatch.setattr(test_verb, "run", seen.append)
+    monkeypatch.setattr(train, "run", seen.append)
     for arguments in (
         ["test", "net.yaml", "--weights", "w", "a.png", "--json", "b.png"],
         ["test", "--json", "net.yaml", "a.png", "b.png", "--weights", "w"],
@@ -188,7 +188,7 @@ def test_an_interrupt_is_130_and_a_reader_that_left_is_no_error(net: str, monkey
     def interrupted(options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_check", interrupted)
+    monkeypatch.setattr(check, "run", interrupted)
     assert main(["check", net]) == 130
     monkeypatch.undo()
     code = "import sys; from segspec.cli import main; sys.exit(main(['expand', sys.argv[1]]))"
@@ -230,7 +230,7 @@ def test_an_error_of_the_system_that_is_no_users_mistake_is_not_hidden(
     def fail(options: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(cli, "_check", fail)
+    monkeypatch.setattr(check, "run", fail)
     with pytest.raises(OSError, match="Input/output error"):
         main(["check", net])
 
@@ -239,7 +239,7 @@ def test_a_folder_that_cannot_be_read_is_one_message(net: str, monkeypatch: pyte
     def fail(options: object) -> None:
         raise PermissionError(13, "Permission denied", "runs/a/snapshots")
 
-    monkeypatch.setattr(cli, "_check", fail)
+    monkeypatch.setattr(check, "run", fail)
     assert main(["check", net]) == 1
     assert tuple(capsys.readouterr()) == ("", "runs/a/snapshots: Permission denied\n")
 

@@ -122,4 +122,4 @@ def test_the_wheel_carries_the_shipped_networks(tmp_path: Path) -> None:
     shipped = [path for kind in ("specs", "solvers") for path in (ROOT / kind).rglob("*.yaml")]
     assert shipped
     assert {f"segspec/shipped/{path.relative_to(ROOT).as_posix()}" for path in shipped} <= names
-    assert {"segspec/cli.py", "segspec/py.typed"} <= names
+    assert {"segspec/cli/__init__.py", "segspec/py.typed"} <= names
