@@ -139,6 +139,16 @@ def test_the_loss_is_the_weighted_sum_of_all_losses() -> None:
     assert set(outputs.blobs) == {"one", "off", "half", "accuracy1"}
 
 
+def test_losses_of_every_kind_on_one_score_combine_by_their_weights() -> None:
+    weights = {"OHEMLoss": 1, "FocalLoss": 0.3, "DiceLoss": 0.7, "JaccardLoss": 0.2, "LovaszSoftmaxLoss": 2}
+    weights |= {"BoundaryLoss": 0.5, "SoftmaxWithLoss": 0.1}
+    losses = [f"{kind}: {{name: {kind}, loss_weight: {weight}}}" for kind, weight in weights.items()]
+    outputs = run(graph(CONV % "c", *losses))
+    terms = {kind: weight * float(outputs.blobs[kind]) for kind, weight in weights.items()}
+    assert all(term > 0 for term in terms.values())
+    assert float(outputs.loss) == pytest.approx(sum(terms.values()), rel=1e-5)
+
+
 def test_a_feature_with_a_loss_weight_is_a_loss() -> None:
     outputs = run(graph("ReLU: {loss_weight: 0.1}"), want=("relu1",))
     assert float(outputs.loss) == pytest.approx(0.1 * float(outputs.blobs["relu1"].sum()), rel=1e-5)

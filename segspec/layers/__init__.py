@@ -22,6 +22,7 @@ from segspec.layers.activation import (
 from segspec.layers.affine import Bias, BiasChannel, Scale
 from segspec.layers.arrangement import Concat, Crop, Flatten, Reshape, Silence, Slice, Split, Tile
 from segspec.layers.base import Layer
+from segspec.layers.boundary_loss import BoundaryLoss
 from segspec.layers.combination import ArgMax, Axpy, Eltwise, Reduction
 from segspec.layers.convolution import Convolution, Deconvolution, DepthwiseConvolution
 from segspec.layers.data import DenseImageData, Input, SyntheticSquares, SyntheticStreet
@@ -39,6 +40,7 @@ from segspec.layers.loss import (
     SoftmaxWithLoss,
 )
 from segspec.layers.metric import Accuracy, EltwiseAccuracy, SegAccuracy
+from segspec.layers.mining_loss import OHEMLoss
 from segspec.layers.normalization import BN, LRN, MVN, BatchNorm, Normalize
 from segspec.layers.ordering import BatchReindex, Permute, ShuffleChannel
 from segspec.layers.patches import Im2col
@@ -114,9 +116,11 @@ LAYERS: tuple[type[Layer], ...] = (
     SoftmaxWithLoss,
     SigmoidCrossEntropyLoss,
     FocalLoss,
+    OHEMLoss,
     DiceLoss,
     JaccardLoss,
     LovaszSoftmaxLoss,
+    BoundaryLoss,
     EuclideanLoss,
     L1Loss,
     SmoothL1Loss,

@@ -78,6 +78,24 @@ def focal_loss(score: jax.Array, label: jax.Array, gamma: float, weights: jax.Ar
     return -weights_at_label(weights, label) * jnp.power(remainder, gamma) * log_probability
 
 
+def hardest_pixels(losses: jax.Array, counted: jax.Array, threshold: float, least: jax.Array | int) -> jax.Array:
+    """Which pixels are hard: those whose loss is above a threshold, and in any case some of the greatest loss.
+
+    Args:
+        losses: of each pixel.
+        counted: which pixels count; the others are never hard.
+        threshold: loss above which a pixel is hard.
+        least: pixels that are hard whatever the threshold. Pixels whose loss equals that of the last of them are hard
+            too, so that the choice depends on no order.
+
+    Returns:
+        A boolean array of the shape of the losses. A pixel whose loss is NaN is hard, so that it is seen.
+    """
+    rising = jnp.sort(jnp.where(counted, -losses, jnp.inf).ravel())
+    last = jnp.where(least > 0, -rising[jnp.clip(least, 1, losses.size) - 1], jnp.inf)
+    return counted & ~((losses <= threshold) & (losses < last))
+
+
 def sigmoid_cross_entropy(score: jax.Array, target: jax.Array) -> jax.Array:
     """-t log s(x) - (1 - t) log(1 - s(x)) of each element, as max(x, 0) - x t + log(1 + exp(-|x|))."""
     score, target = score.astype(jnp.float32), target.astype(jnp.float32)

@@ -49,6 +49,8 @@ CASES = {
     "Embed": Case((Blob((2, 4), "int32"),)),
     "SoftmaxWithLoss": Case((IMAGE, LABEL), "{ignore_label: 2, class_weights: [0.5, 2, 1]}"),
     "FocalLoss": SCORED,
+    "OHEMLoss": Case((IMAGE, LABEL), "{threshold: 0.3, min_kept: 12}"),
+    "BoundaryLoss": Case((IMAGE, LABEL), "{theta: 3}"),
     "DiceLoss": SCORED,
     "JaccardLoss": SCORED,
     "LovaszSoftmaxLoss": SCORED,

@@ -175,6 +175,15 @@ def test_focal_loss_formula() -> None:
     assert loss(FocalLoss(gamma=0.0), SCORE, LABEL) == pytest.approx(loss(SoftmaxWithLoss(), SCORE, LABEL), rel=1e-6)
 
 
+def test_focal_loss_weighs_classes_and_leaves_out_what_is_ignored() -> None:
+    counted = HOLES[..., 0] != 11
+    label = HOLES[..., 0][counted]
+    own = np.take_along_axis(probabilities(SCORE)[counted], label[:, None], -1)[:, 0]
+    expected = -(np.array(WEIGHTS)[label] * (1 - own) ** 3 * np.log(own)).mean()
+    layer = FocalLoss(gamma=3.0, ignore_label=11, class_weights=WEIGHTS)
+    assert loss(layer, SCORE, HOLES) == pytest.approx(expected, rel=1e-5)
+
+
 def test_sigmoid_loss_formula_and_what_it_ignores() -> None:
     target = RNG.uniform(size=SCORE.shape).astype(np.float32)
     target[0, 0] = 255
