@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     tune_process()
     from segspec.evaluate.compute_statistics import Request, compute_statistics
 
-    prepare_as(options.model)
+    prepare_as([options.model])
     compute_statistics(
         Request(
             model=options.model,

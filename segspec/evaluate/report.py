@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +13,20 @@ from segspec.evaluate.metrics import Metrics, find_collapse, mean_defined
 
 UNDEFINED = "-"
 """What stands for a score that is 0/0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The scores of one prediction by itself that was averaged with others.
+
+    Attributes:
+        name: a net's, or `1 view`.
+        metrics, boundary: as a report's.
+    """
+
+    name: str
+    metrics: Metrics
+    boundary: BoundaryScores | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +41,9 @@ class Report:
         weights: which weights were used, in words.
         iteration: of the run's snapshot, or None for weights from elsewhere.
         boundary: boundary F1, if it was computed.
+        views: how each image was shown to a net, in words; empty for once and as it is.
+        title: what the prediction is called in a table.
+        parts: the predictions that it is the mean of, as far as they are scored by themselves.
     """
 
     names: tuple[str, ...]
@@ -35,6 +53,9 @@ class Report:
     weights: str
     iteration: int | None = None
     boundary: BoundaryScores | None = None
+    views: str = ""
+    title: str = "network"
+    parts: tuple[Part, ...] = ()
 
     @property
     def baseline_name(self) -> str:
@@ -52,6 +73,7 @@ class Report:
         """What the figures rest on: images, weights, statistics."""
         images = "1 image" if self.images == 1 else f"{self.images:,} images"
         used = f"weights: {self.weights}; batch normalisation: {self.statistics}"
+        used += f"; {self.views}" if self.views else ""
         return f"{images}, {self.metrics.total:,} pixels; {used}"
 
 
@@ -61,14 +83,21 @@ class Total(NamedTuple):
     Attributes:
         key: its name in JSON.
         title: its name for people.
-        value: of the network, in 0..1 or NaN.
+        value: of the prediction, in 0..1 or NaN.
+        parts: of each part by itself.
         baseline: of always answering the commonest class, in 0..1 or NaN.
     """
 
     key: str
     title: str
     value: float
+    parts: tuple[float, ...]
     baseline: float
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """All of them, in the order of `list_total_columns`."""
+        return (self.value, *self.parts, self.baseline)
 
 
 class Confusion(NamedTuple):
@@ -79,24 +108,36 @@ class Confusion(NamedTuple):
     share: float
 
 
+_TOTALS: tuple[tuple[str, str, Callable[[Metrics], float]], ...] = (
+    ("mean_iou", "mean IoU", lambda metrics: metrics.mean_iou),
+    ("class_average", "class average accuracy", lambda metrics: metrics.class_average),
+    ("global_accuracy", "global accuracy", lambda metrics: metrics.global_accuracy),
+    ("frequency_weighted_iou", "frequency-weighted IoU", lambda metrics: metrics.frequency_weighted_iou),
+)
+
+
 def list_totals(report: Report) -> list[Total]:
-    """The measures over all classes, each beside the baseline's."""
-    found, baseline = report.metrics, report.metrics.baseline
+    """The measures over all classes, each beside its parts' and the baseline's."""
     totals = [
-        Total("mean_iou", "mean IoU", found.mean_iou, baseline.mean_iou),
-        Total("class_average", "class average accuracy", found.class_average, baseline.class_average),
-        Total("global_accuracy", "global accuracy", found.global_accuracy, baseline.global_accuracy),
         Total(
-            "frequency_weighted_iou",
-            "frequency-weighted IoU",
-            found.frequency_weighted_iou,
-            baseline.frequency_weighted_iou,
-        ),
+            key,
+            title,
+            measure(report.metrics),
+            tuple(measure(part.metrics) for part in report.parts),
+            measure(report.metrics.baseline),
+        )
+        for key, title, measure in _TOTALS
     ]
     if report.boundary is not None:
         no_contour = 0.0 * report.boundary.mean  # an answer without contours scores 0 wherever there is a score
-        totals.append(Total("boundary_f1", "boundary F1, mean of images", report.boundary.mean, no_contour))
+        parts = tuple(part.boundary.mean for part in report.parts if part.boundary is not None)
+        totals.append(Total("boundary_f1", "boundary F1, mean of images", report.boundary.mean, parts, no_contour))
     return totals
+
+
+def list_total_columns(report: Report) -> list[str]:
+    """The heads of the columns of figures in the table of totals."""
+    return [report.title, *(part.name for part in report.parts), report.baseline_name]
 
 
 def list_columns(report: Report) -> list[str]:

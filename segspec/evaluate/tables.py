@@ -14,20 +14,21 @@ from segspec.evaluate.report import (
     list_columns,
     list_confusion_cells,
     list_mean_row,
+    list_total_columns,
     list_totals,
 )
 
 
 def as_markdown(report: Report) -> str:
     """The report as a Markdown page; figures are percentages."""
-    totals = [[t.title, format_share(t.value), format_share(t.baseline)] for t in list_totals(report)]
+    totals = [[total.title, *map(format_share, total.values)] for total in list_totals(report)]
     means = [f"**{cell}**" for cell in list_mean_row(report)]
     confusion = [[f"{index} {name}", *list_confusion_cells(report, index)] for index, name in enumerate(report.names)]
     parts = [
         "# Test",
         _escape(report.source),
         *(f"> **Warning:** {_escape(warning.message)}. {_escape(warning.hint)}." for warning in report.warnings),
-        _markdown_table(["%", "network", report.baseline_name], totals),
+        _markdown_table(["%", *list_total_columns(report)], totals),
         "## Classes",
         _markdown_table(list_columns(report), list_class_rows(report), means),
         "## Confusion",
@@ -63,8 +64,13 @@ def as_json(report: Report) -> str:
         "iteration": report.iteration,
         "weights": report.weights,
         "statistics": report.statistics,
+        "views": report.views or "1 view",
         "totals": {total.key: _number(total.value) for total in totals},
         "baseline": baseline | {total.key: _number(total.baseline) for total in totals},
+        "parts": [
+            {"name": part.name} | {total.key: _number(total.parts[index]) for total in totals}
+            for index, part in enumerate(report.parts)
+        ],
         "warnings": [warning.message for warning in report.warnings],
         "classes": [_describe_class(report, index) for index in range(len(report.names))],
         "confusion_matrix": report.metrics.matrix.tolist(),

@@ -19,6 +19,7 @@ from segspec.evaluate.report import (
     list_confusion_cells,
     list_confusions,
     list_mean_row,
+    list_total_columns,
     list_totals,
 )
 
@@ -108,8 +109,8 @@ def _matrix_table(report: Report) -> Table:
 
 
 def _total_table(report: Report) -> Table:
-    table = _table("Totals, %", ["", "network", report.baseline_name])
+    table = _table("Totals, %", ["", *list_total_columns(report)])
     for total in list_totals(report):
         style = "bold" if total.key == "mean_iou" else ""
-        _add_row(table, [total.title, format_share(total.value), format_share(total.baseline)], style)
+        _add_row(table, [total.title, *map(format_share, total.values)], style)
     return table

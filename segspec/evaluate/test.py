@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
-from segspec.data.decode import read_image
-from segspec.data.labels import read_label
 from segspec.data.palette import palette_mask
-from segspec.data.sample import ImageSource, refuse_size
-from segspec.data.sources import open_source
 from segspec.errors import UsageError
-from segspec.evaluate.boundary import boundary_f1, summarise
-from segspec.evaluate.confusion import Matrix, count
+from segspec.evaluate.answers import Labels
 from segspec.evaluate.doubt import Doubt
-from segspec.evaluate.images import collect, unique_names
-from segspec.evaluate.load import Choice, Loaded, load, with_statistics
+from segspec.evaluate.ensemble import Ensemble
+from segspec.evaluate.examples import Examples, named_examples, own_examples
+from segspec.evaluate.load import Choice, load, load_run, with_statistics
 from segspec.evaluate.matrix_picture import draw_confusion
-from segspec.evaluate.metrics import Metrics, Scores
+from segspec.evaluate.members import Members, name_each, refuse_other_classes, split_runs
 from segspec.evaluate.model import table_of, with_classes
 from segspec.evaluate.pictures import encode_png, overlay, share_map
-from segspec.evaluate.predict import Predictor
 from segspec.evaluate.progress import image_bar
-from segspec.evaluate.report import Report
+from segspec.evaluate.report import Part, Report
 from segspec.evaluate.results import Results, open_results
 from segspec.evaluate.sheet import Example, draw_contact_sheet, draw_sheet
 from segspec.evaluate.tables import as_json, as_markdown
+from segspec.evaluate.tally import Tally
 from segspec.evaluate.terminal import print_report
+from segspec.evaluate.views import ONE_VIEW, Views, parse_views
 from segspec.messages import say, warn
+from segspec.run.folder import is_run
 from segspec.spec.classes import ClassTable, load_classes
 
 OVERVIEW = 12
@@ -57,6 +54,8 @@ class Request:
         samples: how often a net that is random at test is asked.
         weights_map: which layers of the weights the net's layers take; None: those of the same names.
         classes: the class table to use instead of the net's own, as `load_classes` takes it.
+        ensemble: whether run folders among `images` are nets to be averaged with the model.
+        tta: how else each image is shown, as `parse_views` takes it; None: as it is.
     """
 
     model: Path
@@ -72,15 +71,22 @@ class Request:
     weights_map: str | None = None
     samples: int = 1
     classes: str | None = None
+    ensemble: bool = False
+    tta: str | None = None
 
 
 @dataclass
-class _Tally:
-    """What is counted over the labelled images."""
+class _Counts:
+    """What is counted over the labelled images.
 
-    matrix: Matrix
-    boundary: list[Scores] = field(default_factory=list)
-    images: int = 0
+    Attributes:
+        whole: of the predictions.
+        parts: of each that they are the mean of, by its name.
+        doubt: where the nets are uncertain.
+    """
+
+    whole: Tally
+    parts: dict[str, Tally]
     doubt: Doubt = field(default_factory=Doubt)
 
 
@@ -90,100 +96,85 @@ def test(request: Request) -> Report | None:
     Results of an earlier test in the same folder are removed first. An image or label that cannot be used ends the test
     with one error; the pictures written before it stay.
     """
-    loaded = with_statistics(
-        load(request.model, request.weights, request.snapshot, request.overrides, request.weights_map),
-        request.statistics,
+    views = parse_views(request.tta) if request.tta is not None else ONE_VIEW
+    nets, images = split_runs(request.model, request.images) if request.ensemble else _one_net(request)
+    members = _open(request, nets)
+    table = table_of(members.first.model)
+    examples = (
+        named_examples(images, request.labels, members.channels, table)
+        if images
+        else own_examples(members.first.model.spec, members.channels, table)
     )
-    warn(*loaded.warnings)
-    if request.classes is not None:
-        loaded = loaded._replace(model=with_classes(loaded.model, load_classes(request.classes)))
-    table = table_of(loaded.model)
-    examples = _examples(request, loaded, table)
-    out = request.out or (loaded.folder.test if loaded.folder else Path("test"))
-    predictor = Predictor(loaded.model, samples=request.samples)
+    out = request.out or (members.first.folder.test if members.first.folder and not members.several else Path("test"))
     names = _file_names(examples.names, request.sheets, uncertain=request.samples > 1)
+    ensemble = Ensemble(members.models, views=views, samples=request.samples)
     with open_results(out, names, examples.files) as results:
-        tally = _segment(examples, loaded, predictor, table, results, request.sheets)
-        return _report(tally, loaded, table, results, json=request.json)
+        counts = _Counts(Tally(table), {name: Tally(table) for name in _parts(members, views)})
+        _segment(examples, members, ensemble, counts, results, request.sheets)
+        return _report(counts, members, views, results, json=request.json)
+
+
+def _one_net(request: Request) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """The net and the images. Raises UsageError where a second run stands in the place of images."""
+    run = next((path for path in request.images if is_run(Path(path))), None)
+    if run is not None:
+        hint = f"to average the nets of several runs: segspec test --ensemble {request.model} {run}"
+        raise UsageError("is a run, not images", place=run, hint=hint)
+    return (request.model,), request.images
+
+
+def _open(request: Request, nets: Sequence[Path]) -> Members:
+    """Loads the nets, tells what is to be known of them, and refuses those that do not agree."""
+    names = name_each(nets)
+    first = load(request.model, request.weights, request.snapshot, request.overrides, request.weights_map)
+    others = (load_run(path, request.snapshot, request.overrides) for path in nets[1:])
+    found = [with_statistics(loaded, request.statistics) for loaded in (first, *others)]
+    for loaded in found:
+        warn(*loaded.warnings)
+    if request.classes is not None:
+        given = load_classes(request.classes)
+        found = [loaded._replace(model=with_classes(loaded.model, given)) for loaded in found]
+    members = Members(names, tuple(found))
+    refuse_other_classes(members)
+    return members
+
+
+def _parts(members: Members, views: Views) -> tuple[str, ...]:
+    """What is scored by itself of that which is averaged: each net, or the plain view of the one net."""
+    if members.several:
+        return members.names
+    return (str(ONE_VIEW),) if len(views) > 1 else ()
 
 
 def _segment(
-    examples: _Examples, loaded: Loaded, predictor: Predictor, table: ClassTable, results: Results, sheets: int
-) -> _Tally:
+    examples: Examples, members: Members, ensemble: Ensemble, counts: _Counts, results: Results, sheets: int
+) -> None:
     """Writes the pictures of every image, and counts."""
-    tally = _Tally(np.zeros((table.count, table.count), np.int64))
+    table = counts.whole.table
     shown: list[Example] = []
     with image_bar() as bar:
         for number, (name, image, label) in enumerate(bar.track(examples, description="segmenting")):
-            labels, uncertainty = predictor.predict(image)
+            labels, uncertainty, alone = ensemble.predict(image)
             example = Example(name, image, labels, label, uncertainty)
             _save_pictures(example, table, results, sheet=number < sheets)
             shown += [example] if number < OVERVIEW else []
-            _count(tally, example, table)
-    if predictor.resized:
-        height, width = predictor.resized
-        say(f"images were resized to {height}x{width}: the net takes no other size of theirs")
+            _count(counts, example, alone)
+    _tell_resized(members, ensemble)
     if shown:
-        remark = f"{loaded.weights}, statistics: {loaded.model.origin}"
-        results.save("overview.png", encode_png(draw_contact_sheet(loaded.model.spec.name, remark, shown, table)))
-    return tally
+        remark = f"{members.weights}, statistics: {members.statistics}"
+        results.save("overview.png", encode_png(draw_contact_sheet(members.title, remark, shown, table)))
+
+
+def _tell_resized(members: Members, ensemble: Ensemble) -> None:
+    """Says which nets saw images at another size than these had."""
+    for name, predictor in zip(members.names, ensemble.predictors, strict=True):
+        if predictor.resized:
+            height, width = predictor.resized
+            net = f"net of {name}" if members.several else "net"
+            say(f"images were resized to {height}x{width}: the {net} takes no other size of theirs")
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # pytest must not take it for a test
-
-
-@dataclass(frozen=True)
-class _Examples:
-    """The images of a test, decoded as they are asked for.
-
-    Attributes:
-        names: what the results of each are called.
-        files: paths of images and labels.
-        items: name, image and label of each.
-    """
-
-    names: Collection[str]
-    files: Collection[str]
-    items: Iterator[tuple[str, np.ndarray, np.ndarray | None]]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __iter__(self) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
-        return self.items
-
-
-def _examples(request: Request, loaded: Loaded, table: ClassTable) -> _Examples:
-    channels = loaded.model.channels
-    if not request.images:
-        source = _own_source(loaded, table)
-        names = unique_names(source.names)
-        return _Examples(names, source.names, _from_source(source, names))
-    entries = collect(request.images, request.labels)
-
-    def read() -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
-        for entry in entries:
-            image = read_image(entry.image, channels)
-            label = None if entry.label is None else read_label(entry.label, table)
-            if label is not None:
-                refuse_size(image, label, entry.image, entry.label or "")
-            yield entry.name, image, label
-
-    files = [path for entry in entries for path in (entry.image, entry.label) if path is not None]
-    return _Examples([entry.name for entry in entries], files, read())
-
-
-def _own_source(loaded: Loaded, table: ClassTable) -> ImageSource:
-    layer = loaded.model.spec.data.get("test")
-    if layer is None:
-        raise UsageError("no images to test, and the spec names none", hint="segspec test RUN IMAGES...")
-    return open_source(layer, table, Path())
-
-
-def _from_source(source: ImageSource, names: list[str]) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
-    for index in range(len(source)):
-        sample = source.raw(index)
-        yield names[index], sample.image, sample.label
 
 
 def _file_names(names: Collection[str], sheets: int, *, uncertain: bool) -> list[str]:
@@ -204,30 +195,30 @@ def _save_pictures(example: Example, table: ClassTable, results: Results, *, she
         results.save(f"sheets/{file}", encode_png(draw_sheet(example, table)))
 
 
-def _count(tally: _Tally, example: Example, table: ClassTable) -> None:
+def _count(counts: _Counts, example: Example, alone: Sequence[Labels]) -> None:
     if example.label is None:
         return
-    tally.matrix += count(example.prediction, example.label, table.count, table.ignore_label)
-    tally.boundary.append(boundary_f1(example.prediction, example.label, table.count, table.ignore_label))
-    tally.images += 1
+    counts.whole.add(example.prediction, example.label)
+    for part, labels in zip(counts.parts.values(), alone, strict=True):
+        part.add(labels, example.label)
     if example.uncertainty is not None:
-        tally.doubt.add(example.uncertainty, example.prediction, example.label, table.ignore_label)
+        counts.doubt.add(example.uncertainty, example.prediction, example.label, counts.whole.table.ignore_label)
 
 
-def _report(tally: _Tally, loaded: Loaded, table: ClassTable, results: Results, *, json: bool) -> Report | None:
+def _report(counts: _Counts, members: Members, views: Views, results: Results, *, json: bool) -> Report | None:
     """Prints and writes the tables; without labels there are none, and a line says where the pictures are."""
-    say(f"weights: {loaded.weights}")
-    say(f"batch normalisation statistics: {loaded.model.origin}")
-    if tally.doubt.pixels.any():
-        say(tally.doubt.as_text())
+    say(f"weights: {members.weights}")
+    say(f"batch normalisation statistics: {members.statistics}")
+    if len(views) > 1:
+        say(f"each image in {views}")
+    if counts.doubt.pixels.any():
+        say(counts.doubt.as_text())
     report = None
-    if tally.images:
-        boundary = summarise(tally.boundary, table.count)
-        metrics, statistics = Metrics(tally.matrix), loaded.model.origin
-        report = Report(table.names, metrics, statistics, tally.images, loaded.weights, loaded.iteration, boundary)
+    if counts.whole.images:
+        report = _summarise(counts, members, views)
         results.save("table.md", as_markdown(report).encode())
         results.save("table.json", as_json(report).encode())
-        results.save("confusion.png", draw_confusion(metrics, table.names))
+        results.save("confusion.png", draw_confusion(report.metrics, report.names))
         warn(*report.warnings)
         if json:
             print(as_json(report))
@@ -237,6 +228,22 @@ def _report(tally: _Tally, loaded: Loaded, table: ClassTable, results: Results, 
         print("null")
     say(f"results: {results.folder} ({', '.join(results.written)})")
     return report
+
+
+def _summarise(counts: _Counts, members: Members, views: Views) -> Report:
+    """The figures."""
+    return Report(
+        names=counts.whole.table.names,
+        metrics=counts.whole.metrics,
+        statistics=members.statistics,
+        images=counts.whole.images,
+        weights=members.weights,
+        iteration=None if members.several else members.first.iteration,
+        boundary=counts.whole.boundary,
+        views=str(views) if len(views) > 1 else "",
+        title="ensemble" if members.several else f"{len(views)} views" if len(views) > 1 else "network",
+        parts=tuple(Part(name, tally.metrics, tally.boundary) for name, tally in counts.parts.items()),
+    )
 
 
 def _console() -> Console:

@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 
 from segspec.data.loader import evaluation_batches
 from segspec.data.sample import ImageSource
+from segspec.evaluate.answers import likeliest
 from segspec.evaluate.confusion import Matrix, count_on_device
 from segspec.evaluate.metrics import Metrics
-from segspec.evaluate.predict import likeliest
 from segspec.graph.build import build
 from segspec.graph.graph import Graph
 from segspec.graph.inputs import source_inputs

@@ -103,6 +103,12 @@ def snapshot_iterations(run: RunFolder) -> list[int]:
     return sorted(int(path.name) for path in found if re.fullmatch(r"\d{9,}", path.name))
 
 
+def is_run(path: Path) -> bool:
+    """Whether a path leads to a run folder."""
+    run = RunFolder(path)
+    return run.spec.is_file() and run.solver.is_file()
+
+
 def open_run(path: Path) -> RunFolder:
     """A run folder to read from; it may be in use by a trainer.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterable
 
 import jax
 
@@ -15,11 +16,11 @@ KEPT_FROM_SECONDS = 0.5
 """What compiles more quickly than this is not worth a file."""
 
 _MATMUL: dict[Precision, str | None] = {"float32": "highest", "high": "high", "bfloat16": None}
-"""JAX's name of each precision. Its own default, None, is TF32 or bfloat16 wherever a device is quicker at that."""
+"""JAX's name of each precision, strictest first; its own default, None, is TF32 or bfloat16 where that is quicker."""
 
 
 def prepare(solver: Solver | None = None) -> None:
-    """Sets JAX up for a command; called once, before the first computation.
+    """Sets JAX up for a command; called once, before the first computation. Without a solver, float32 is strict.
 
     Compiled programs are kept in `jax` of the cache folder, if there is one, so that a second start compiles nothing.
 
@@ -33,11 +34,15 @@ def prepare(solver: Solver | None = None) -> None:
         warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache", UserWarning)
         jax.config.update("jax_compilation_cache_dir", str(folder / "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", KEPT_FROM_SECONDS)
-    if solver is None:
-        return
-    if solver.solver_mode is not None:
+    if solver is not None and solver.solver_mode is not None:
         _select(solver.solver_mode)
-    jax.config.update("jax_default_matmul_precision", _MATMUL[solver.precision])
+    jax.config.update("jax_default_matmul_precision", _MATMUL["float32" if solver is None else solver.precision])
+
+
+def strictest(solvers: Iterable[Solver]) -> Solver:
+    """The first of the solvers with the strictest precision."""
+    ranks = list(_MATMUL)
+    return min(solvers, key=lambda solver: ranks.index(solver.precision))
 
 
 def _select(mode: str) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from segspec.cli import main
+from segspec.evaluate.fitting import fitting_graph
 from segspec.evaluate.load import load_weighted, with_statistics
 from segspec.evaluate.model import Model, empty_trees
-from segspec.evaluate.predict import fitting_graph
 from segspec.net import apply
 from segspec.spec.net import load_net
 from segspec.weights.caffe_blobs import number_blobs

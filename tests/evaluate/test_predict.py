@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from segspec.errors import SpecError
+from segspec.evaluate.fitting import fitting_graph
 from segspec.evaluate.model import Model, deploy_graph, table_of
-from segspec.evaluate.predict import Predictor, fitting_graph
+from segspec.evaluate.predict import Predictor
 from segspec.graph.nominal import FALLBACK_SIZES, nominal_graph
 from segspec.net import apply
 
@@ -123,7 +124,7 @@ def test_one_size_is_compiled_once_and_many_sizes_mix(make_model: Any, monkeypat
     for size in [(5, 6), (6, 5), (5, 6), (6, 5), (5, 6)]:
         image = picture(*size)
         np.testing.assert_array_equal(predictor.predict(image).labels, image.astype(float).mean(-1) > 127)
-    assert predictor._compiled.cache_info().misses == 2
+    assert predictor._label.cache_info().misses == 2
 
 
 def test_a_net_without_an_image_of_scores_says_so(make_model: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from segspec.errors import RunError
 from segspec.spec.solver import Precision, Solver
-from segspec.train.runtime import prepare
+from segspec.train.runtime import prepare, strictest
 
 SETTINGS = ("jax_compilation_cache_dir", "jax_default_matmul_precision", "jax_persistent_cache_min_compile_time_secs")
 
@@ -56,6 +56,18 @@ def test_a_torn_entry_of_the_cache_is_passed_over_in_silence(monkeypatch: pytest
 def test_the_precision_is_the_one_that_was_asked_for(precision: Precision, name: str | None) -> None:
     prepare(solver(precision))
     assert jax.config.jax_default_matmul_precision == name
+
+
+def test_without_a_solver_float32_is_strict() -> None:
+    jax.config.update("jax_default_matmul_precision", None)
+    prepare()
+    assert jax.config.jax_default_matmul_precision == "highest"
+
+
+def test_of_several_solvers_the_strictest_holds() -> None:
+    given = [solver("bfloat16"), solver("high"), solver("high", mode="CPU"), solver("bfloat16")]
+    assert strictest(given) is given[1]
+    assert strictest([*given, solver()]).precision == "float32"
 
 
 def test_a_device_that_is_not_there_is_named_with_those_that_are() -> None:
