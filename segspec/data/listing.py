@@ -30,17 +30,17 @@ class Listing:
     """The files a list names, in its order.
 
     Attributes:
-        source: the list as the user knows it.
+        source: the list, or the folder, as the user knows it.
         folder: what relative paths are relative to.
         images, labels: paths as written; `labels` is None where the list has none.
-        lines: the 1-based line of each entry.
+        lines: the 1-based line of each entry; None where the files are those of a folder.
     """
 
     source: str
     folder: Path
     images: list[str]
     labels: list[str] | None
-    lines: array[int]
+    lines: array[int] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -54,8 +54,8 @@ class Listing:
         return None if self.labels is None else os.path.join(self.folder, self.labels[index])
 
     def place(self, index: int) -> str:
-        """`list.txt:LINE` of an entry."""
-        return f"{self.source}:{self.lines[index]}"
+        """`list.txt:LINE` of an entry, or the folder."""
+        return self.source if self.lines is None else f"{self.source}:{self.lines[index]}"
 
 
 def read_listing(path: str | Path, root_folder: str = "", *, labels: bool = True) -> Listing:

@@ -10,6 +10,7 @@ import numpy as np
 
 from segspec.data import synthetic, transform
 from segspec.data.arrays import open_arrays
+from segspec.data.cityscapes import read_cityscapes
 from segspec.data.databases import open_database
 from segspec.data.files import EdgeSource, FileSource, NumberSource
 from segspec.data.layouts import read_layout
@@ -18,6 +19,7 @@ from segspec.data.mean import read_mean
 from segspec.data.sample import ImageSource, Sample
 from segspec.data.transform import Transform
 from segspec.errors import DataError, Diagnostic
+from segspec.layers.cityscapes import CityscapesData
 from segspec.layers.data import DataLayer, ListedImages, SyntheticSquares, SyntheticStreet
 from segspec.layers.fcn import FcnLayout
 from segspec.layers.listed import ImageData, ImageLabelmapData, ImageSegData
@@ -47,6 +49,8 @@ def open_source(layer: DataLayer, table: ClassTable | None, folder: Path) -> Ima
             return open_arrays(layer, steps, table, folder)
         case FcnLayout():
             return FileSource(read_layout(layer, folder), steps, table, layer.channels)
+        case CityscapesData():
+            return FileSource(read_cityscapes(layer, table, folder), steps, table, layer.channels)
         case SyntheticSquares():
             _need_classes(table, synthetic.SQUARES_TABLE, layer.type)
             return DrawnSource(layer, steps)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from segspec.errors import DataError
-from segspec.layers.data import DataLayer, ListedImages
+from segspec.layers.data import DataLayer, ResizableImages
 from segspec.layers.listed import ImageSegData
 from segspec.ops.window import Pair
 
@@ -53,7 +53,7 @@ class Transform:
     def of(cls, layer: DataLayer, ignore_label: int | None, mean: np.ndarray | None = None) -> Transform:
         """The transform that a data layer declares; `mean` is what its mean_file holds."""
         return cls(
-            resize=layer.resized if isinstance(layer, ListedImages) else None,
+            resize=layer.resized if isinstance(layer, ResizableImages) else None,
             mirror=layer.mirror,
             scales=layer.scale_jitter,
             rotate=layer.rotate,

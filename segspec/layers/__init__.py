@@ -23,6 +23,7 @@ from segspec.layers.affine import Bias, BiasChannel, Scale
 from segspec.layers.arrangement import Concat, Crop, Flatten, Reshape, Silence, Slice, Split, Tile
 from segspec.layers.base import Layer
 from segspec.layers.boundary_loss import BoundaryLoss
+from segspec.layers.cityscapes import CityscapesData
 from segspec.layers.combination import ArgMax, Axpy, Eltwise, Reduction
 from segspec.layers.convolution import Convolution, Deconvolution, DepthwiseConvolution
 from segspec.layers.data import DenseImageData, Input, SyntheticSquares, SyntheticStreet
@@ -58,6 +59,7 @@ LAYERS: tuple[type[Layer], ...] = (
     Data,
     HDF5Data,
     *FCN_LAYOUTS,
+    CityscapesData,
     SyntheticSquares,
     SyntheticStreet,
     Input,

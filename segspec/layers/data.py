@@ -145,22 +145,13 @@ class DataLayer(Layer):
         return self
 
 
-class ListedImages(DataLayer):
-    """Images that a list file names, each with what the line says besides."""
+class ResizableImages(DataLayer):
+    """Pictures in files, which may be resized as they are read."""
 
-    paths: ClassVar[tuple[str, ...]] = ("source", "root_folder", "mean_file")
-
-    source: str = Field(min_length=1, description="The list file: one line for each picture.")
-    root_folder: str = Field("", description="Folder that paths in the list are relative to.")
-    color: bool = Field(True, description="Whether images have three channels (true) or are read as grey (false).")
     new_height: Side = Field(
         None, description="Height in pixels that images and labels are resized to, with new_width."
     )
     new_width: Side = Field(None, description="Width in pixels that images and labels are resized to, with new_height.")
-
-    @property
-    def channels(self) -> int:
-        return 3 if self.color else 1
 
     @property
     def resized(self) -> tuple[int, int] | None:
@@ -176,6 +167,20 @@ class ListedImages(DataLayer):
         if (self.new_height is None) != (self.new_width is None):
             raise ValueError("new_height and new_width go together: give both or neither")
         return self
+
+
+class ListedImages(ResizableImages):
+    """Images that a list file names, each with what the line says besides."""
+
+    paths: ClassVar[tuple[str, ...]] = ("source", "root_folder", "mean_file")
+
+    source: str = Field(min_length=1, description="The list file: one line for each picture.")
+    root_folder: str = Field("", description="Folder that paths in the list are relative to.")
+    color: bool = Field(True, description="Whether images have three channels (true) or are read as grey (false).")
+
+    @property
+    def channels(self) -> int:
+        return 3 if self.color else 1
 
 
 class DenseImageData(ListedImages):
