@@ -2,7 +2,7 @@
 
 A fenced `yaml` block is a spec, a part of one (completed here), or a solver (`base_lr: ...`). What follows it directly
 may be a `text` block, the message it gives, or a `yaml expanded` block, what it expands to. `yaml table` is a class
-table.
+table, `yaml library` a library of blocks.
 """
 
 from __future__ import annotations
@@ -110,6 +110,14 @@ def test_class_tables_are_read() -> None:
         problems = Problems()
         assert read_classes(parse_yaml(Source("table", text)), ROOT, problems) is not None
         assert not problems.found
+
+
+def test_a_library_that_is_shown_can_be_used(tmp_path: Path) -> None:
+    (library,) = (example.text for example in FENCED if example.kind == "yaml library")
+    (tmp_path / "blocks").mkdir()
+    (tmp_path / "blocks/shown.yaml").write_text(library)
+    text = f"{_HEADER}use: [shown]\n{_MORE['input:']}layers: [wide: {{out: 8}}, conv_bn: {{out: 4}}]\n"
+    assert check(read_net(Source("spec.yaml", text), tmp_path))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -19,7 +19,7 @@ from segspec.spec.layer_spec import BlobRule
 from segspec.spec.net import KEYS, PHASES
 from segspec.spec.netspec import InputSize
 from segspec.spec.solver import NEEDS, Solver
-from segspec.syntax.blocks import BRANCHES
+from segspec.syntax.blocks import BRANCHES, KINDS
 from segspec.syntax.budget import MAX_LAYERS
 
 Schema = dict[str, Any]
@@ -219,23 +219,23 @@ def _layer(types: list[str], bare: list[str]) -> Schema:
 def _branches(kind: str) -> Schema:
     how = "added up" if kind == "sum" else "joined along the channels"
     branch = {"anyOf": [{"$ref": "#/$defs/layers"}, {"$ref": "#/$defs/layer"}]}
+    loop = {"contains": {"type": "object", "required": ["foreach"]}}
     return {
-        "description": f"Branches from the same input, {how}; an empty branch [] is the input itself.",
+        "description": f"Branches from the same input, {how}; [] is the input itself, a foreach one branch a row.",
         "type": "array",
-        "minItems": 2,
+        "anyOf": [{"minItems": 2}, loop],
         "items": branch,
     }
 
 
 def _block() -> Schema:
-    scalar = {"type": ["string", "number", "boolean", "null"]}
     return {
         "type": "object",
         "properties": {
             "args": {
-                "description": "Arguments: a kind (int, float, bool, str, ref) or a default value.",
+                "description": f"Arguments: a kind ({', '.join(KINDS)}) or a default, which may use those before it.",
                 "type": ["object", "null"],
-                "additionalProperties": scalar,
+                "additionalProperties": {"type": ["string", "number", "boolean", "null", "array"]},
             },
             "scope": {
                 "description": "Whether a use without a name at the top level is numbered and named as a scope.",

@@ -10,6 +10,7 @@ from segspec.layers import LAYERS, by_type
 from segspec.layers.data import DataLayer
 from segspec.schema.read import read_model
 from segspec.spec import library
+from segspec.spec.blocks import blocks_of
 from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.classes import read_classes
 from segspec.spec.layer_spec import LayerSpec
@@ -17,12 +18,12 @@ from segspec.spec.netspec import InputSize, NetSpec, Phase
 from segspec.spec.override import apply_overrides
 from segspec.spec.unread import read_unread
 from segspec.spec.wire import wire
-from segspec.syntax.blocks import Block, check_name, read_blocks
+from segspec.syntax.blocks import check_name
 from segspec.syntax.budget import Budget
 from segspec.syntax.macros import expand
 from segspec.syntax.prototxt import is_prototxt
 from segspec.syntax.substitution import resolve
-from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe, read_source
+from segspec.syntax.tree import Mapping, Node, Problems, Scalar, describe
 from segspec.syntax.yaml import parse_yaml
 
 KEYS = ("segspec", "name", "classes", "params", "use", "blocks", "input", "data", "layers", "output", "unread")
@@ -72,7 +73,7 @@ def read_net(source: Source, beside: Path, overrides: Items[str] = ()) -> NetSpe
     if classes_node is not None:
         # A table with a mistake has been told of: who uses the number of classes makes no second one.
         params["classes"] = Scalar(classes.count if classes else 1, classes_node.span)
-    blocks = _blocks(root, beside, problems)
+    blocks = blocks_of(root, beside, problems)
     layers_node = root.get("layers")
     if layers_node is None:
         problems.add("the spec has no 'layers:'", root.span)
@@ -134,33 +135,6 @@ def _params(root: Mapping, problems: Problems, budget: Budget) -> dict[str, Node
         check_name(key, "a param", problems)
         values[key.text] = resolve(value, values, problems, budget)
     return values
-
-
-def _blocks(root: Mapping, beside: Path, problems: Problems) -> dict[str, Block]:
-    """The blocks of the libraries a spec uses and of the spec itself, which win."""
-    blocks: dict[str, Block] = {}
-    use = _section(root, "use")
-    for name in use.items if isinstance(use, Sequence) else (use,) if use is not None else ():
-        blocks.update(_library_blocks(name, beside, problems))
-    own = root.get("blocks")
-    if own is not None:
-        blocks.update(read_blocks(own, problems))
-    for block in blocks.values():
-        if by_type(block.name.text) is not None:
-            problems.add(f"'{block.name.text}' is a layer type; a block needs another name", block.name.span)
-    return blocks
-
-
-def _library_blocks(name: Node, beside: Path, problems: Problems) -> dict[str, Block]:
-    if not isinstance(name, Scalar):
-        problems.add(f"'use' is a list of block libraries, got {describe(name)}", name.span)
-        return {}
-    path = library.find("blocks", name.text, beside)
-    if path is None:
-        hint = did_you_mean(name.text, library.names("blocks", beside))
-        problems.add(f"no block library '{name.text}' (looked for blocks/{name.text}.yaml)", name.span, hint)
-        return {}
-    return read_blocks(parse_yaml(read_source(path)), problems)
 
 
 def _input(root: Mapping, params: dict[str, Node], problems: Problems, budget: Budget) -> InputSize | None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container, Iterator
 from collections.abc import Mapping as Map
 from dataclasses import dataclass
 from functools import cached_property
 
 from segspec.errors import did_you_mean
+from segspec.syntax.arithmetic import NAME
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe, extent
 
 BRANCHES = ("sum", "concat")
-WORDS = (*BRANCHES, "foreach", "do")
+WORDS = (*BRANCHES, "foreach", "do", "use")
 FIELDS = ("args", "scope", "layers")
 USE_FIELDS = ("name", "repeat", "when")
 KINDS: dict[str, tuple[type, ...]] = {
@@ -20,6 +22,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "str": (str,),
     "ref": (str,),
+    "list": (Sequence,),
 }
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _LAYER_NAME = re.compile(r"[^\s:$]+")
@@ -31,13 +34,13 @@ class Block:
 
     Attributes:
         name: what it is called.
-        args: its arguments, each with a kind such as `int`, or a default value.
+        args: its arguments, each with a kind such as `int`, or a default, in which `$names` may stand.
         layers: what it stands for.
         scope: whether it is a scope where it is used without a name at the top level.
     """
 
     name: Scalar
-    args: Map[str, Scalar]
+    args: Map[str, Node]
     layers: Sequence
     scope: bool = True
 
@@ -45,6 +48,17 @@ class Block:
     def values(self) -> int:
         """How many values its layers are written with."""
         return extent(self.layers)[0]
+
+
+def is_kind(declared: Node, *kinds: str) -> bool:
+    """Whether an argument is declared by a kind (by one of these) rather than by a default."""
+    return isinstance(declared, Scalar) and not declared.quoted and declared.value in (kinds or KINDS)
+
+
+def describe_kind(declared: Node) -> str:
+    """The kind that an argument is declared by."""
+    assert isinstance(declared, Scalar)
+    return declared.text
 
 
 def check_name(name: Scalar, what: str, problems: Problems) -> None:
@@ -92,24 +106,54 @@ def _read_scope(node: Node | None, problems: Problems) -> bool:
     return True
 
 
-def _read_args(block: Scalar, node: Node | None, problems: Problems) -> dict[str, Scalar]:
+def _read_args(block: Scalar, node: Node | None, problems: Problems) -> dict[str, Node]:
     if node is None or (isinstance(node, Scalar) and node.value is None):
         return {}
     if not isinstance(node, Mapping):
         hint = "write 'args: {out: int, k: 3}'"
         problems.add(f"'args' of block '{block.text}' must be a mapping, got {describe(node)}", node.span, hint)
         return {}
-    found: dict[str, Scalar] = {}
+    found: dict[str, Node] = {}
     for key, value in node:
         check_name(key, "an argument", problems)
         if key.text in USE_FIELDS:
             hint = "choose another name"
             problems.add(f"every block takes '{key.text}' already; it cannot be an argument", key.span, hint)
-        elif isinstance(value, Scalar):
-            found[key.text] = value
-        else:
+        elif isinstance(value, Mapping):
             problems.add(f"argument '{key.text}' needs a kind ({', '.join(KINDS)}) or a default value", key.span)
+        else:
+            too_early = _uses_too_early(value, {other.text for other, _ in node} - set(found))
+            found[key.text] = _refuse(key.text, *too_early, problems) if too_early else value
     return found
+
+
+def _uses_too_early(default: Node, later: Container[str]) -> tuple[str, Scalar] | None:
+    """The first name in a default that is an argument not yet known, and where it stands."""
+    for part in _scalars(default):
+        for match in NAME.finditer(part.text):
+            if (name := match[1] or match[2]) in later:
+                return name, part
+    return None
+
+
+def _refuse(arg: str, name: str, place: Scalar, problems: Problems) -> Scalar:
+    """A number in place of a default that uses its own argument or a later one, so that it is told once."""
+    which = "itself" if name == arg else f"'{name}', which comes after it"
+    hint = "a default may use the arguments before it"
+    problems.add(f"the default of argument '{arg}' uses {which}", place.span, hint)
+    return Scalar(1, place.span)
+
+
+def _scalars(node: Node) -> Iterator[Scalar]:
+    match node:
+        case Scalar():
+            yield node
+        case Sequence(items=items):
+            for item in items:
+                yield from _scalars(item)
+        case Mapping(entries=entries):
+            for _, value in entries:
+                yield from _scalars(value)
 
 
 def layer_name(node: Node, problems: Problems) -> str:

@@ -13,7 +13,8 @@ from collections.abc import Mapping as Map
 from dataclasses import dataclass, field, replace
 
 from segspec.errors import Diagnostic, Span, SpecError, did_you_mean
-from segspec.syntax.blocks import BRANCHES, KINDS, USE_FIELDS, Block, check_name, layer_name
+from segspec.syntax.arguments import bind
+from segspec.syntax.blocks import BRANCHES, Block, check_name, layer_name
 from segspec.syntax.budget import BLOCK_VALUES, MAX_DEPTH, MAX_LAYERS, Budget
 from segspec.syntax.items import Branches, Item, Scope, Use
 from segspec.syntax.mistakes import explain_field
@@ -154,43 +155,18 @@ class _Expansion:
         if type.text in env.active:
             cycle = " -> ".join([*env.active[env.active.index(type.text) :], type.text])
             raise SpecError(Diagnostic(f"block '{type.text}' contains itself ({cycle})", type.span))
-        before = self.problems.count
-        values = dict(env.values)
-        for key, value in fields.without("name"):
-            if key.text in block.args:
-                values[key.text] = self._argument(block, key.text, value, env)
-            else:
-                hint = did_you_mean(key.text, [*block.args, *USE_FIELDS])
-                self.problems.add(f"block '{type.text}' has no argument '{key.text}'", key.span, hint)
-        for arg, kind in block.args.items():
-            if fields.get(arg) is not None:
-                continue
-            if kind.value in KINDS and not kind.quoted:
-                self.problems.add(f"block '{type.text}' needs '{arg}' ({kind.text})", type.span)
-            else:
-                values[arg] = kind
-        if self.problems.count > before:
+        values = bind(block, fields, env.values, env.scope, self.substitution, type.span)
+        if values is None:
             return None
         scope = (*env.scope, name) if name else env.scope
         return replace(_deeper(env, type.span), values=values, scope=scope, active=(*env.active, type.text))
 
-    def _argument(self, block: Block, arg: str, value: Node, env: _Env) -> Node:
-        kind = block.args[arg]
-        types = KINDS.get(str(kind.value)) if not kind.quoted else None
-        types = types or (type(kind.value), *((int,) if isinstance(kind.value, float) else ()))
-        fits = isinstance(value, Scalar) and isinstance(value.value, types)
-        if isinstance(value, Scalar) and isinstance(value.value, bool) and bool not in types:
-            fits = False
-        if not fits and kind.value is not None:
-            wanted = kind.text if kind.value in KINDS else f"like {describe(kind)}"
-            self.problems.add(
-                f"argument '{arg}' of block '{block.name.text}' must be {wanted}, got {describe(value)}", value.span
-            )
-        if kind.value == "ref" and isinstance(value, Scalar) and value.scope is None:
-            return replace(value, scope=env.scope)
-        return value
-
     def _foreach(self, item: Mapping, env: _Env) -> Iterator[Item]:
+        for body, row in self._rows(item, env):
+            yield from self.walk(body, row)
+
+    def _rows(self, item: Mapping, env: _Env) -> Iterator[tuple[Node, _Env]]:
+        """The body of a loop with the environment of each row."""
         loops, body = item.get("foreach"), item.get("do")
         for key, _ in item.without("foreach", "do"):
             self.problems.add("beside 'foreach' only 'do' may stand", key.span, did_you_mean(key.text, ("do",)))
@@ -210,23 +186,31 @@ class _Expansion:
             values = {key.text: value.items[row] for key, value in columns if isinstance(value, Sequence)}
             self.budget.take_layers(1, item.span)
             self.budget.take_values(len(env.values), item.span)
-            yield from self.walk(body, replace(inner, values={**env.values, **values}))
+            yield body, replace(inner, values={**env.values, **values})
 
     def _branches(self, item: Mapping, env: _Env) -> Iterator[Item]:
         kind = next(key for key, _ in item if key.text in BRANCHES)
         for key, _ in item.without(kind.text, "name"):
             self.problems.add(f"beside '{kind.text}' only 'name' may stand", key.span)
-        branches, name = item.get(kind.text), item.get("name")
-        if not isinstance(branches, Sequence) or len(branches.items) < 2:
-            self.problems.add(f"'{kind.text}' needs a list of at least two branches", kind.span)
-            return
+        listed, name = item.get(kind.text), item.get("name")
         inner = replace(_deeper(env, kind.span), active=env.active or (kind.text,))
-        bodies = []
-        for branch in branches.items:
-            listed = branch if isinstance(branch, Sequence) else Sequence((branch,), branch.span)
-            bodies.append(tuple(self.walk(listed, inner)))
+        before = self.problems.count
+        branches = tuple(self._each_branch(listed, inner)) if isinstance(listed, Sequence) else ()
+        if len(branches) < 2:
+            if self.problems.count == before:
+                self.problems.add(f"'{kind.text}' needs a list of at least two branches", kind.span)
+            return
         self.budget.take_layers(1, kind.span)
-        yield Branches(kind.text, self._branch_name(name, env), kind.span, tuple(bodies))
+        yield Branches(kind.text, self._branch_name(name, env), kind.span, branches)
+
+    def _each_branch(self, listed: Sequence, env: _Env) -> Iterator[tuple[Item, ...]]:
+        """The layers of each branch; a loop in the list makes one branch a row."""
+        for branch in listed.items:
+            if isinstance(branch, Mapping) and branch.key("foreach") is not None:
+                yield from (tuple(self.walk(body, row)) for body, row in self._rows(branch, env))
+            else:
+                layers = branch if isinstance(branch, Sequence) else Sequence((branch,), branch.span)
+                yield tuple(self.walk(layers, env))
 
     def _branch_name(self, node: Node | None, env: _Env) -> Scalar | None:
         if node is None:

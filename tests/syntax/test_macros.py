@@ -95,6 +95,30 @@ def test_branches_keep_an_empty_branch() -> None:
     assert branches.name.text == "joined"
 
 
+def test_a_loop_in_the_list_of_branches_makes_one_branch_a_row() -> None:
+    loop = "- foreach: {i: [1, 2, 3], w: $widths}\n        do: [A: {n: $i}, B: {n: $w}]\n"
+    items, problems = grow(f"params: {{widths: [4, 5, 6]}}\nlayers:\n  - concat:\n      - X\n      {loop}      - []\n")
+    assert not problems.found
+    (branches,) = items
+    assert isinstance(branches, Branches)
+    assert [flat(branch) for branch in branches.branches] == [
+        [("X", {})],
+        [("A", {"n": 1}), ("B", {"n": 4})],
+        [("A", {"n": 2}), ("B", {"n": 5})],
+        [("A", {"n": 3}), ("B", {"n": 6})],
+        [],
+    ]
+
+
+def test_a_loop_inside_a_branch_is_a_chain() -> None:
+    inner = "foreach: {i: [1, 2]}, do: [A: {n: $i}]"
+    items, problems = grow(f"layers:\n  - sum: [[{{{inner}}}], {{foreach: {{j: [3]}}, do: [{{{inner}}}]}}]\n")
+    assert not problems.found
+    (branches,) = items
+    assert isinstance(branches, Branches)
+    assert [flat(branch) for branch in branches.branches] == [[("A", {"n": 1}), ("A", {"n": 2})]] * 2
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -166,6 +190,14 @@ def test_an_unknown_name_is_named() -> None:
         ("- foreach: {i: 3}\n    do: []", "the lists of a foreach must have equal lengths"),
         ("- foreach: [1]\n    do: []", "foreach is written 'foreach: {i: [1, 2], w: [64, 128]}' with 'do: [...]'"),
         ("- sum: [[A]]", "'sum' needs a list of at least two branches"),
+        ("- sum: []", "'sum' needs a list of at least two branches"),
+        ("- sum: A", "'sum' needs a list of at least two branches"),
+        ("- sum: [{foreach: {i: [1]}, do: [A]}]", "'sum' needs a list of at least two branches"),
+        ("- sum: [{foreach: {i: []}, do: [A]}, []]", "'sum' needs a list of at least two branches"),
+        ("- sum: [{foreach: {i: [1, 2]}, do: A}]", "layers are a list, one '- Type: {...}' each, got 'A'"),
+        ("- sum: [{foreach: {i: [1, 2], j: [1]}, do: [A]}]", "the lists of a foreach must have equal lengths"),
+        ("- sum: [{foreach: {i: [1, 2]}, do: [A], name: x}]", "beside 'foreach' only 'do' may stand"),
+        ("- sum: [{foreach: {i: [1, 2]}, do: [A: {n: $j}]}]", "nothing defines '$j'"),
     ],
 )
 def test_mistakes_in_macros(layers: str, message: str) -> None:
