@@ -216,7 +216,7 @@ def _stack(samples: list[Sample], count: int) -> Batch:
         if sample.image.shape != first.image.shape:
             raise _sizes_differ(first, sample)
     labels = [sample.label for sample in samples if sample.label is not None]
-    label = np.stack(labels).astype(np.int32) if labels else None
+    label = np.stack(labels, dtype=np.int32) if labels else None
     if label is not None and label.ndim == 3:
         label = label[..., None]
     return Batch(np.stack([sample.image for sample in samples]), label, tuple(sample.name for sample in samples), count)

@@ -53,6 +53,19 @@ def test_mirror_turns_half_of_the_pairs_around() -> None:
     assert 70 < turned < 130
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 600])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_a_mirrored_image_is_the_same_turned_around_and_runs_forward(channels: int, kind: type[np.generic]) -> None:
+    image = np.arange(2 * 3 * channels).astype(kind).reshape(2, 3, channels)
+    label = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    seed = next(seed for seed in range(9) if rng(seed).random() < 0.5)
+    found, follows = apply(Transform(mirror=True), image, label, rng(seed))
+    assert follows is not None
+    np.testing.assert_array_equal(found, image[:, ::-1])
+    np.testing.assert_array_equal(follows, label[:, ::-1])
+    assert found.dtype == kind and found.flags.c_contiguous and follows.flags.c_contiguous
+
+
 def test_every_window_of_the_crop_occurs_and_the_label_follows() -> None:
     image, label = numbered(5, 7)
     corners = set()
