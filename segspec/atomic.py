@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, never half of one."""
+"""Files that are either the old one or the new one, never half of one, and never one that a user wanted to keep."""
 
 from __future__ import annotations
 
@@ -6,7 +6,26 @@ import os
 import tempfile
 from pathlib import Path
 
-from segspec.errors import RunError
+from segspec.errors import RunError, UsageError
+
+
+def refuse_taken(path: Path, *, overwrite: bool, rename: str = "another name", read: Path | None = None) -> None:
+    """Refuses to make a file that is there, before anything is computed for it.
+
+    Args:
+        path: the file to be made.
+        overwrite: whether the user allows it.
+        rename: how to name another, in words.
+        read: a file that is read, which may never be replaced.
+
+    Raises:
+        UsageError: the file exists.
+    """
+    if not path.exists():
+        return
+    needed = read is not None and path.samefile(read)
+    if needed or not overwrite:
+        raise UsageError("exists already", place=str(path), hint=rename + ("" if needed else ", or --overwrite"))
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from segspec.atomic import write_atomically
-from segspec.errors import RunError
+from segspec.atomic import refuse_taken, write_atomically
+from segspec.errors import RunError, UsageError
 
 
 def test_replaces_the_old_content_and_makes_missing_folders(tmp_path: Path) -> None:
@@ -43,3 +43,14 @@ def test_a_folder_that_is_a_file_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "test").write_bytes(b"")
     with pytest.raises(RunError, match="cannot write this file"):
         write_atomically(tmp_path / "test" / "mask.png", b"")
+
+
+def test_a_file_that_is_there_is_made_only_where_the_user_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "net.yaml"
+    refuse_taken(path, overwrite=False)
+    path.write_text("mine")
+    refuse_taken(path, overwrite=True)
+    with pytest.raises(UsageError, match=r"net\.yaml: exists already\n  another name, or --overwrite$"):
+        refuse_taken(path, overwrite=False)
+    with pytest.raises(UsageError, match=r"exists already\n  another name with --out$"):
+        refuse_taken(path, overwrite=True, rename="another name with --out", read=path)

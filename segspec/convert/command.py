@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segspec.atomic import write_atomically
+from segspec.atomic import refuse_taken, write_atomically
 from segspec.convert.entry import entries_of
 from segspec.convert.prototxt import prototxt_text
 from segspec.convert.solver import solver_prototxt
@@ -87,8 +87,7 @@ def _check(request: Request) -> None:
         raise UsageError(f"{source} is a net and {target} would be weights")
     if target.suffix in NETS and source.suffix in (*WEIGHTS, ".h5", ".solverstate"):
         raise UsageError(f"{source} is weights and {target} would be a net")
-    if target.exists() and not request.overwrite:
-        raise UsageError("exists already", place=str(target), hint="another name, or --overwrite")
+    refuse_taken(target, overwrite=request.overwrite)
 
 
 def _net_of(request: Request) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Set
 from pathlib import Path
 
 from segspec.graph.graph import Graph, GraphLayer
+from segspec.messages import warn
 from segspec.net import Tree, init
 from segspec.run.blobs import read_blobs
 from segspec.weights.caffe_blobs import number_blobs
@@ -29,7 +30,9 @@ def convert_weights(source: Path, target: Path, graph: Graph, name: str) -> str:
     Raises:
         WeightsError: the source has blobs of other shapes than the net, or none of its layers.
     """
-    params, state, transfer = fit(graph, *init(graph, 0), read_blobs(source, graph))
+    found = read_blobs(source, graph)
+    warn(*found.warnings)
+    params, state, transfer = fit(graph, *init(graph, 0), found)
     loaded = frozenset(transfer.loaded)
     if target.suffix == ".caffemodel":
         kept = {layer.name for layer in graph.layers if _has_any(layer, loaded)}

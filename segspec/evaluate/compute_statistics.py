@@ -11,13 +11,13 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
+from segspec.atomic import refuse_taken
 from segspec.data.sample import ImageSource
 from segspec.data.sources import open_images, open_source, settle, tell_start
 from segspec.errors import Diagnostic, SpecError
 from segspec.evaluate.images import collect
 from segspec.evaluate.inference_files import (
     folded_path,
-    refuse_taken,
     weights_path,
     write_folded,
     write_inference_weights,
@@ -101,7 +101,8 @@ def _targets(loaded: Loaded, request: Request) -> tuple[Path, Path]:
     folded = folded_path(path)
     written = [*([] if request.merge and _infers_already(loaded.model) else [path]), *[folded] * request.merge]
     for file in written:
-        refuse_taken(file, request.weights or request.model, overwrite=request.overwrite)
+        read = request.weights or request.model
+        refuse_taken(file, overwrite=request.overwrite, rename="another name with --out", read=read)
     return path, folded
 
 

@@ -57,13 +57,6 @@ def folded_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}_folded.yaml")
 
 
-def refuse_taken(path: Path, read: Path, *, overwrite: bool) -> None:
-    """Raises UsageError where a file exists that may not be replaced; the one that weights are read from never may."""
-    if path.exists() and (path.samefile(read) or not overwrite):
-        hint = "another name with --out" + ("" if path.samefile(read) else ", or --overwrite")
-        raise UsageError("exists already", place=str(path), hint=hint)
-
-
 def write_inference_weights(path: Path, model: Model, found: Blobs, about: Mapping[str, str]) -> bool:
     """Writes a net's parameters and measured statistics. Returns whether these were folded into scale and shift.
 

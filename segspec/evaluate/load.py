@@ -19,7 +19,8 @@ from segspec.layers.normalization import BN
 from segspec.net import Tree, init_shapes
 from segspec.run.blobs import read_blobs
 from segspec.run.folder import RunFolder, open_run
-from segspec.run.snapshots import Snapshot, Trees, best_snapshot, list_snapshots, load_newest, load_snapshot
+from segspec.run.intact import load_best, load_newest
+from segspec.run.snapshots import Snapshot, Trees, best_snapshot, list_snapshots, load_snapshot
 from segspec.spec.library import shipped_hint
 from segspec.spec.net import load_net
 from segspec.spec.solver_file import load_solver
@@ -79,7 +80,7 @@ def _describe(folder: RunFolder, found: Snapshot) -> str:
 
 def _choose(folder: RunFolder, which: str, like: Trees) -> Snapshot:
     if which == "best":
-        return _best(folder, like)
+        return load_best(folder, like)
     if which == "last":
         return load_newest(folder, like)
     known = {int(path.name): path for path in list_snapshots(folder)}
@@ -87,19 +88,6 @@ def _choose(folder: RunFolder, which: str, like: Trees) -> Snapshot:
         hint = f"there are {', '.join(map(str, known)) or 'none'}; or write best or last"
         raise RunError(f"no snapshot '{which}'", place=str(folder.snapshots), hint=hint)
     return load_snapshot(known[int(which)], like)
-
-
-def _best(folder: RunFolder, like: Trees) -> Snapshot:
-    """The best snapshot; the newest good one where none was tested, or, with a warning, where the best is damaged."""
-    best = best_snapshot(folder)
-    if best is None:
-        return load_newest(folder, like)
-    try:
-        return load_snapshot(best, like)
-    except RunError as error:
-        newest = load_newest(folder, like)
-        passed_over = [replace(fault, severity="warning") for fault in error.diagnostics]
-        return newest._replace(damaged=tuple(dict.fromkeys((*passed_over, *newest.damaged))))
 
 
 def load_weighted(
@@ -110,7 +98,7 @@ def load_weighted(
     graph, params, state = empty_trees(spec)
     found = read_blobs(weights, graph, load_weights_map(weights_map))
     params, state, transfer = fit(graph, params, state, found)
-    warnings = spec.warnings
+    warnings = (*spec.warnings, *found.warnings)
     transfer = replace(transfer, initial=tuple(_truly_missing(graph, transfer.initial)))
     if transfer.initial:
         message = f"blobs that the file lacks keep their initial values\n{transfer.as_text()}"

@@ -49,7 +49,7 @@ class Snapshot(NamedTuple):
         path: its folder.
         trees: as asked for.
         meta: what was saved beside them.
-        damaged: a warning for each newer snapshot that could not be used.
+        damaged: a warning for each snapshot that would have been taken before it, but is damaged.
     """
 
     iteration: int
@@ -93,37 +93,19 @@ def save_snapshot(run: RunFolder, iteration: int, trees: Trees, meta: Mapping[st
     return target
 
 
-def load_newest(run: RunFolder, like: Trees) -> Snapshot:
-    """The newest snapshot that is what was written.
+def load_snapshot(path: Path, like: Trees) -> Snapshot:
+    """One snapshot by its folder.
 
     Args:
-        run: a run folder.
+        path: its folder.
         like: the trees to read, with arrays (or shapes and types of arrays) in place of the ones in the file; arrays
             come back on the devices where these are.
-
-    Raises:
-        RunError: there is none, all are damaged, or it is of another net or solver.
-    """
-    damaged: list[Diagnostic] = []
-    for path in reversed(list_snapshots(run)):
-        try:
-            return _read_snapshot(path, like)._replace(damaged=tuple(damaged))
-        except DamagedError as fault:
-            damaged.append(Diagnostic(f"damaged snapshot passed over: {fault}", place=str(path), severity="warning"))
-    if damaged:
-        faults = [Diagnostic(each.message, place=each.place) for each in damaged]
-        raise RunError([*faults, Diagnostic("every snapshot of this run is damaged", place=str(run.path))])
-    raise RunError("the run has no snapshot yet", hint="train it again from the start", place=str(run.path))
-
-
-def load_snapshot(path: Path, like: Trees) -> Snapshot:
-    """One snapshot by its folder; `like` as in `load_newest`.
 
     Raises:
         RunError: it is damaged, or of another net or solver.
     """
     try:
-        return _read_snapshot(path, like)
+        return read_snapshot(path, like)
     except DamagedError as fault:
         raise RunError(f"damaged snapshot: {fault}", place=str(path)) from None
 
@@ -135,16 +117,26 @@ def read_arrays(path: Path) -> dict[str, arrays.Flat]:
         RunError: it is damaged.
     """
     try:
-        sums = _read_sums(path)
-        files = [name for name in sums if name.endswith(_ARRAYS)]
-        return {name.removesuffix(_ARRAYS): arrays.decode(read_checked(path, name, sums)) for name in files}
+        return read_trees(path)
     except DamagedError as fault:
         raise RunError(f"damaged snapshot: {fault}", place=str(path)) from None
+
+
+def read_trees(path: Path) -> dict[str, arrays.Flat]:
+    """As `read_arrays`, but raises DamagedError where it is damaged."""
+    sums = _read_sums(path)
+    files = [name for name in sums if name.endswith(_ARRAYS)]
+    return {name.removesuffix(_ARRAYS): arrays.decode(read_checked(path, name, sums)) for name in files}
 
 
 def list_snapshots(run: RunFolder) -> list[Path]:
     """The folders of the snapshots, oldest first; they are not checked."""
     return [run.snapshots / f"{iteration:09d}" for iteration in snapshot_iterations(run)]
+
+
+def is_snapshot(path: Path) -> bool:
+    """Whether a folder is a snapshot, damaged or not."""
+    return (path / MANIFEST).is_file()
 
 
 def best_snapshot(run: RunFolder) -> Path | None:
@@ -230,7 +222,8 @@ def _refuse_non_finite(iteration: int, flat: Mapping[str, arrays.Flat]) -> None:
                 )
 
 
-def _read_snapshot(path: Path, like: Trees) -> Snapshot:
+def read_snapshot(path: Path, like: Trees) -> Snapshot:
+    """As `load_snapshot`, but raises DamagedError where it is damaged."""
     sums = _read_sums(path)
     meta: dict[str, Any] = json.loads(read_checked(path, _META, sums))
     meta["metrics"] = _read_metrics(path, sums)

@@ -21,9 +21,10 @@ from segspec.net import Tree, init, init_shapes
 from segspec.run.blobs import read_blobs
 from segspec.run.environment import compare_environments, describe_environment
 from segspec.run.folder import RunFolder, require_space, resume_run, run_name, snapshot_iterations, start_run
+from segspec.run.intact import load_newest
 from segspec.run.log import Log
 from segspec.run.replace import forget_replaced, is_replacing, replace_run, restore_run
-from segspec.run.snapshots import load_newest, remove_unfinished, save_snapshot, snapshot_bytes
+from segspec.run.snapshots import remove_unfinished, save_snapshot, snapshot_bytes
 from segspec.spec.flatten import flat_text
 from segspec.spec.net import load_net
 from segspec.spec.solver_file import load_solver, solver_text
@@ -212,6 +213,7 @@ def _refuse_past(iteration: int, max_iter: int, path: Path) -> None:
 
 def _load_weights(plan: Plan, params: Tree, state: Tree, path: Path, request: Request) -> tuple[Tree, Tree]:
     found = read_blobs(path, plan.graph, load_weights_map(request.weights_map))
+    warn(*found.warnings)
     params, state, transfer = fit(plan.graph, params, state, found, skip=request.skip)
     say(f"weights from {found.place}\n{transfer.as_text()}")
     return params, state

@@ -7,11 +7,13 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from segspec.atomic import refuse_taken
 from segspec.errors import UsageError
 from segspec.graph.nominal import nominal_graph
+from segspec.messages import warn
 from segspec.net import init_shapes
 from segspec.run.folder import open_run
-from segspec.run.snapshots import load_newest
+from segspec.run.intact import load_newest
 from segspec.spec.net import load_net
 from segspec.spec.solver_file import load_solver
 from segspec.train.caffe_history import current_step, history_of, rounds_of
@@ -36,8 +38,7 @@ def write_caffe_training(run: Path, target: Path, *, overwrite: bool = False) ->
     """
     weights = target.with_suffix(".caffemodel")
     for path in (target, weights):
-        if path.exists() and not overwrite:
-            raise UsageError("exists already", place=str(path), hint="another name, or --overwrite")
+        refuse_taken(path, overwrite=overwrite)
     folder = open_run(run)
     spec, solver = load_net(folder.spec), load_solver(folder.solver)
     if not rounds_of(solver.type):
@@ -46,6 +47,7 @@ def write_caffe_training(run: Path, target: Path, *, overwrite: bool = False) ->
     optimizer = make_optimizer(solver, graph.multipliers)
     like = jax.eval_shape(lambda params, state: start(params, state, optimizer), *init_shapes(graph))
     snapshot = load_newest(folder, like._asdict())
+    warn(*snapshot.damaged)
     now = TrainState(**snapshot.trees)
     rounds = [jax.tree.map(np.asarray, tree) for tree in history_of(now.optimizer)]
     step = current_step(solver, snapshot.iteration)

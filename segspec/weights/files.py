@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from segspec.atomic import write_atomically
-from segspec.errors import RunError, WeightsError
+from segspec.errors import Diagnostic, RunError, WeightsError
 from segspec.proto.blob import Array
 
 Blobs = dict[str, dict[str, Array]]
@@ -27,12 +27,14 @@ class Found:
         place: the file's name, for messages.
         layout: whether learned blobs lie as the net stores them or as Caffe does.
         miscounted: layers whose blobs could not be told apart, with (what the net has, what the file has).
+        warnings: what the user should know of where they come from.
     """
 
     blobs: Mapping[str, Mapping[str, Array]]
     place: str
     layout: Literal["stored", "caffe"] = "stored"
     miscounted: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    warnings: tuple[Diagnostic, ...] = ()
 
 
 def write_weights(

@@ -51,7 +51,7 @@ def fit(
     state: Tree,
     found: Found,
     *,
-    skip: Collection[str] = (),
+    skip: Collection[str] | None = None,
 ) -> tuple[Tree, Tree, Transfer]:
     """The trees with every blob replaced that the file has under the same layer and blob name.
 
@@ -59,24 +59,25 @@ def fit(
         graph: the net.
         params, state: its present values; blobs that the file lacks keep them.
         found: the blobs as read.
-        skip: layers whose blobs are left as they are.
+        skip: layers whose blobs are left as they are; None where a command has no such choice to offer.
 
     Raises:
         WeightsError: when a blob has another shape than the net's or holds NaN or Inf, or nothing fits at all.
     """
     present = {layer.name for layer in graph.layers}
-    _refuse_unknown(skip, present)
-    account = _Account(graph, found, skip)
+    _refuse_unknown(skip or (), present)
+    account = _Account(graph, found, skip or ())
     fitted_params = {name: account.merge(name, own) for name, own in params.items()}
     fitted_state = {name: account.merge(name, own) for name, own in state.items()}
     transfer = account.close()
     if transfer.mismatched:
-        hint = _skipping(present, [name for name, _, _ in transfer.mismatched])
+        skipping = _skipping(present, [name for name, _, _ in transfer.mismatched])
+        hint = skipping if skip is not None else "name the net that they were trained with, or other weights"
         raise WeightsError(f"blobs of another shape\n{transfer.as_text()}", place=found.place, hint=hint)
     if account.spoilt:
         message = f"NaN or Inf in {_few(account.spoilt)}"
-        hint = f"the training that wrote them diverged; {_skipping(present, account.spoilt)}"
-        raise WeightsError(message, place=found.place, hint=hint)
+        other = "take earlier ones" if skip is None else _skipping(present, account.spoilt)
+        raise WeightsError(message, place=found.place, hint=f"the training that wrote them diverged; {other}")
     if not transfer.loaded:
         theirs, ours = _few(sorted(found.blobs)), _few(sorted(present))
         raise WeightsError(f"no layer of the file is in the net\n  file: {theirs}\n  net:  {ours}", place=found.place)

@@ -12,10 +12,12 @@ from segspec.cli import main
 from segspec.evaluate.load import load_weighted
 from segspec.graph.nominal import nominal_graph
 from segspec.net import apply, init
+from segspec.run.folder import RunFolder
+from segspec.run.snapshots import save_snapshot
 from segspec.spec.net import load_net
 from segspec.weights.caffe_blobs import number_blobs
 from segspec.weights.caffemodel import CaffeLayer, read_caffemodel, write_caffemodel
-from segspec.weights.files import read_weights
+from segspec.weights.files import read_weights, write_weights
 
 NET = """
 name: "small"
@@ -115,3 +117,33 @@ def test_what_the_source_lacks_stays_out(folder: Path) -> None:
     assert {layer for layer, own in read_weights(Path("w.safetensors"))[0].items() if own} == {"fc"}
     assert run("w.safetensors", "again.caffemodel", "--net", "net.prototxt") == 0
     assert [layer.name for layer in read_caffemodel(Path("again.caffemodel")) if layer.blobs] == ["fc"]
+
+
+def test_a_damaged_snapshot_is_passed_over_with_a_warning(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "segspec: 1\nlayers: [Convolution: {name: a, num_output: 2, kernel_size: 1}]\n"
+    made = RunFolder(Path("run"))
+    made.path.mkdir()
+    made.spec.write_text(text)
+    made.solver.write_text("base_lr: 1.0\nmax_iter: 1\n")
+    for iteration in (1, 2):
+        params = {"a": {"weight": np.full((1, 1, 3, 2), iteration, np.float32), "bias": np.zeros(2, np.float32)}}
+        save_snapshot(made, iteration, {"params": params, "state": {}}, {}, keep=9)
+    newest = made.snapshots / "000000002"
+    (newest / "params.safetensors").write_bytes(b"")
+    assert run("run", "w.safetensors") == 0
+    assert f"{newest}: warning: damaged snapshot passed over: params.safetensors" in capsys.readouterr().err
+    assert read_weights(Path("w.safetensors"))[0]["a"]["weight"].max() == 1
+
+
+def test_weights_that_do_not_fit_are_refused_with_a_remedy_that_convert_has(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_weights(Path("w.safetensors"), {"fc": {"weight": np.ones((5, 4)), "bias": np.full(3, np.nan)}})
+    assert run("w.safetensors", "w.caffemodel", "--net", "net.prototxt") == 1
+    told = capsys.readouterr().err
+    assert "blobs of another shape" in told and "name the net that they were trained with" in told
+    write_weights(Path("w.safetensors"), {"fc": {"bias": np.full(3, np.nan, np.float32)}})
+    assert run("w.safetensors", "w.caffemodel", "--net", "net.prototxt") == 1
+    told += capsys.readouterr().err
+    assert "NaN or Inf in fc.bias" in told and "take earlier ones" in told
+    assert "--skip" not in told

@@ -76,3 +76,17 @@ def test_damage_is_found(file: str, run: RunFolder) -> None:
     (path / file).write_bytes((path / file).read_bytes().replace(b"6", b"7", 1)[:-1])
     with pytest.raises(RunError, match="damaged snapshot"):
         read_arrays(path)
+
+
+def test_a_damaged_best_snapshot_is_passed_over_with_a_warning(run: RunFolder) -> None:
+    params = run.snapshots / "000000001" / "params.safetensors"
+    params.write_bytes(params.read_bytes()[:-1])
+    found = read_blobs(run.path, GRAPH)
+    assert Path(found.place).name == "000000002"
+    (warning,) = found.warnings
+    assert warning.render().startswith(f"{params.parent}: warning: damaged snapshot passed over: params.safetensors")
+    with pytest.raises(RunError, match="damaged snapshot: params"):
+        read_blobs(params.parent, GRAPH)
+    (run.snapshots / "000000002" / "state.safetensors").unlink()
+    with pytest.raises(RunError, match="every snapshot of this run is damaged"):
+        read_blobs(run.path, GRAPH)

@@ -20,10 +20,10 @@ import pytest
 from segspec.errors import RunError
 from segspec.run import checked
 from segspec.run.folder import RunFolder
+from segspec.run.intact import load_best, load_newest, read_best
 from segspec.run.snapshots import (
     best_snapshot,
     list_snapshots,
-    load_newest,
     load_snapshot,
     remove_unfinished,
     save_snapshot,
@@ -103,6 +103,19 @@ def test_a_damaged_newest_snapshot_is_passed_over(run: RunFolder, name: str, dam
     text = warning.render()
     assert text.startswith(f"{run.snapshots / '000000007'}: warning: damaged snapshot passed over: ")
     assert len(text.splitlines()) == 1 and (name in text or name == "manifest.json")
+
+
+def test_where_the_best_is_damaged_the_newest_that_is_not_is_taken(run: RunFolder) -> None:
+    for iteration, miou in ((3, 0.2), (7, 0.9), (9, 0.1), (11, 0.3)):
+        save(run, iteration, miou=miou)
+    assert load_best(run, LIKE).iteration == int(read_best(run)[0].name) == 7
+    for iteration in (7, 11):
+        truncate(run.snapshots / f"{iteration:09d}" / "params.safetensors")
+    found = load_best(run, LIKE)
+    assert (found.iteration, [Path(fault.place).name for fault in found.damaged]) == (9, ["000000007", "000000011"])
+    path, trees, damaged = read_best(run)
+    assert (path, damaged) == (found.path, found.damaged)
+    assert set(trees) == {"params", "state", "optimizer"}
 
 
 def test_every_bit_of_a_snapshot_counts(run: RunFolder) -> None:
@@ -384,7 +397,8 @@ from pathlib import Path
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from segspec.run.folder import RunFolder
-from segspec.run.snapshots import load_newest, save_snapshot
+from segspec.run.intact import load_newest
+from segspec.run.snapshots import save_snapshot
 
 run = RunFolder(Path(sys.argv[1]))
 mesh = jax.make_mesh((4,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
