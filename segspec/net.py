@@ -50,13 +50,19 @@ def init(graph: Graph, seed: int) -> tuple[Tree, Tree]:
     for layer, blob, spec in graph.owned_params():
         rng = np.random.Generator(np.random.Philox([seed % 2**64, _hash(f"{layer.name}:{blob}")]))
         values = fill(spec.filler, rng, spec.shape, spec.layout)
-        params.setdefault(layer.name, {})[blob] = jnp.array(values)
+        params.setdefault(layer.name, {})[blob] = _put(values)
     state = {
-        layer.name: {blob: jnp.array(np.full(spec.shape, spec.value, np.float32)) for blob, spec in layer.state.items()}
+        layer.name: {blob: _put(np.full(spec.shape, spec.value, np.float32)) for blob, spec in layer.state.items()}
         for layer in graph.layers
         if layer.state
     }
     return params, state
+
+
+def _put(values: np.ndarray) -> jax.Array:
+    """An array of its own on the device. `jnp.array` would compile a program for every shape."""
+    array: jax.Array = jax.device_put(values, may_alias=False)
+    return array
 
 
 def init_shapes(graph: Graph) -> tuple[Shapes, Shapes]:

@@ -139,7 +139,7 @@ def batch_key(seed: int, iteration: jax.Array | int, number: jax.Array | int) ->
 
 def start(params: Tree, state: Tree, optimizer: optax.GradientTransformation) -> TrainState:
     """The state before the first iteration."""
-    return TrainState(params, state, optimizer.init(params))
+    return TrainState(params, state, jax.jit(optimizer.init)(params))
 
 
 def find_non_finite(

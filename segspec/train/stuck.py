@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
+import numpy as np
 
 from segspec.errors import Diagnostic
 from segspec.graph.graph import Graph, GraphLayer
@@ -50,7 +50,7 @@ def find_stuck(graph: Graph, params: Tree, place: str) -> tuple[Diagnostic, ...]
 def _any(layer: GraphLayer, blob: str, params: Tree) -> bool:
     """Whether a learned blob, which another layer may hold, has a number other than 0."""
     owner, own = layer.owners.get(blob, (layer.name, blob))
-    return bool(jnp.any(params[owner][own]))
+    return bool(np.any(np.asarray(params[owner][own])))
 
 
 def _tell_frozen(names: list[str], place: str) -> tuple[Diagnostic, ...]:
