@@ -46,6 +46,8 @@ STREET_TABLE = ClassTable(
     ),
     ignore_label=11,
 )
+MAX_SIDE = 8192
+"""Pixels: a square picture of it is the largest that is read."""
 KINDS: Mapping[str, type[SyntheticSquares] | type[SyntheticStreet]] = {
     "squares": SyntheticSquares,
     "street": SyntheticStreet,
@@ -80,6 +82,9 @@ def synthetic_layer(
         raise UsageError(
             f"cannot draw images of {height} x {width} pixels from seed {seed}", hint="use positive numbers"
         )
+    if max(height or 1, width or 1) > MAX_SIDE:
+        message = f"{height} x {width} pixels are more than a data set can have: at most {MAX_SIDE} a side"
+        raise UsageError(message, hint="draw smaller images, such as --size 720x960")
     layer = KINDS[kind](seed=seed)
     return layer.model_copy(update={"height": height or layer.height, "width": width or layer.width})
 

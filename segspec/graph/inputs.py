@@ -26,7 +26,11 @@ def net_inputs(spec: NetSpec, size: tuple[int, int] | None, batch: int = 1, *, l
     flat = len(shapes.get("data", ())) not in (0, 4)
     size = size or declared_size(spec) or ((1, 1) if flat else None)
     if size is None:
-        hint = "call check with --size 360x480, or add 'input: {height: 360, width: 480}' to a spec in YAML"
+        hint = (
+            "call check with --size 360x480, that of any one image if they differ; or have all resized or cut to one, "
+            "which batches of several need: new_height and new_width, or crop_size; or add "
+            "'input: {height: 360, width: 480}' to a spec in YAML"
+        )
         raise SpecError("the size of the images is not known", place=spec.source.name, hint=hint)
     inputs = image_inputs(batch, *size, image_channels(spec), labels=labels)
     if labels and any(layer.labels == "image" for layer in spec.data.values()):

@@ -25,7 +25,8 @@ def make_sized_step(plan: Plan, optimizer: optax.GradientTransformation, dtype: 
 
     @lru_cache(KEPT_SIZES)
     def step_at(size: tuple[int, int]) -> Step:
-        return make_step(plan.graph_at(size), plan.data, optimizer, seed=plan.solver.random_seed, dtype=dtype)
+        graph, solver = plan.graph_at(size), plan.solver
+        return make_step(graph, plan.data, optimizer, seed=solver.random_seed, dtype=dtype, remat=solver.remat)
 
     def step(state: TrainState, batches: MicroBatches, iteration: jax.Array) -> tuple[TrainState, Metrics]:
         height, width = batches.data.shape[2:4]
@@ -58,7 +59,8 @@ def refuse_sizes(plan: Plan, phase: str, sizes: np.ndarray) -> None:
         batches = min(batches, solver.test_iter or batches)
     pair = find_meeting(sizes, together, together * batches, shuffle=phase == "train" and layer.shuffle)
     if pair is not None:
-        raise _differing(source, sizes, pair, layer.batch_size, together // layer.batch_size)
+        kind = "training" if source is plan.train else "test"
+        raise _differing(kind, source, sizes, pair, layer.batch_size, together // layer.batch_size)
 
 
 def find_meeting(sizes: np.ndarray, together: int, images: int, *, shuffle: bool) -> tuple[int, int] | None:
@@ -86,9 +88,11 @@ def find_meeting(sizes: np.ndarray, together: int, images: int, *, shuffle: bool
     return (int(found[0] - 1) % count, int(found[0]) % count) if found.size else None
 
 
-def _differing(source: ImageSource, sizes: np.ndarray, pair: tuple[int, int], batch: int, batches: int) -> DataError:
+def _differing(
+    kind: str, source: ImageSource, sizes: np.ndarray, pair: tuple[int, int], batch: int, batches: int
+) -> DataError:
     what = "batch" if batch > 1 else "iteration"
     found = ", ".join(f"{source.names[index]} is {sizes[index][0]} x {sizes[index][1]}" for index in pair)
     single = " and ".join([*["batch_size: 1"] * (batch > 1), *["the solver's iter_size: 1"] * (batches > 1)])
     hint = f"set new_height and new_width, or crop_size, or {single}"
-    return DataError(f"images of one {what} differ in size: {found} (height x width)", hint=hint)
+    return DataError(f"{kind} images of one {what} differ in size: {found} (height x width)", hint=hint)

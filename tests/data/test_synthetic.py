@@ -110,6 +110,13 @@ def test_numbers_out_of_range_are_refused(tmp_path: Path, count: int, size: tupl
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("size", [(100_000, 100_000), (8193, 1), (1, 8193)])
+def test_a_size_that_would_take_for_ever_is_refused_at_once(tmp_path: Path, size: tuple[int, int]) -> None:
+    with pytest.raises(UsageError, match=r"at most 8192 a side\n  draw smaller images"):
+        write_dataset("street", tmp_path, 1, size)
+    assert not list(tmp_path.iterdir())
+
+
 def test_labels_are_written_in_the_classes_colours(tmp_path: Path) -> None:
     layer = synthetic_layer("street", height=24, width=32)
     write_parts(layer, tmp_path, {"train": 1})

@@ -47,6 +47,7 @@ def test_without_a_size_it_asks_for_one() -> None:
     with pytest.raises(SpecError) as caught:
         check(spec())
     assert str(caught.value).startswith("x.yaml: the size of the images is not known\n  call check with --size ")
+    assert "new_height and new_width, or crop_size" in str(caught.value)
     assert "images of 4x6x3" in check(spec(), (4, 6))
 
 

@@ -81,9 +81,14 @@ def test_the_message_names_two_images_their_sizes_and_the_remedy(
     with pytest.raises(DataError) as caught:
         refuse_sizes(plan_of(project, data, iter_size=iter_size), "train", ONE_LARGER)
     message, hint = str(caught.value).split("\n")
-    assert message.startswith("images of one batch differ in size: train")
+    assert message.startswith("training images of one batch differ in size: train")
     assert "train2.png is 11 x 17" in message and " is 24 x 24" in message
     assert hint == f"  set new_height and new_width, or crop_size, or {single}"
+
+
+def test_the_message_says_whether_training_or_test_images_are_meant(project: Any) -> None:
+    with pytest.raises(DataError, match=r"^test images of one batch differ in size: val"):
+        refuse_sizes(plan_of(project, "", iter_size=1), "test", np.array([[24, 24], [11, 17]]))
 
 
 def test_single_images_may_differ_but_not_within_an_iteration(project: Any) -> None:

@@ -290,9 +290,11 @@ class _Reading:
         tops = texts(layer, "top")
         if not tops and layer_type.role in ("loss", "metric") and layer_type.tops[0]:
             tops = [Scalar(name, span)]
-        for top in tops:
+        for position, top in enumerate(tops):
             first = self.blobs.place(top.text)
-            if first is not None and top.text not in read:
+            if top.text in {other.text for other in tops[:position]}:
+                self.problems.add(f"the layer makes the blob '{top.text}' twice", top.span, "name each top otherwise")
+            elif first is not None and top.text not in read:
                 self.problems.add(f"the blob '{top.text}' is made twice (first at {first.place})", top.span)
         return tuple(self.blobs.write(top, name) for top in tops)
 

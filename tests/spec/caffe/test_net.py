@@ -421,6 +421,11 @@ def test_a_layer_without_a_name_gets_one() -> None:
             HEAD + layer("ReLU", top="a") + layer("ReLU", name="m", top="a"),
             "the blob 'a' is made twice (first at net.prototxt:2)",
         ),
+        (
+            HEAD + layer("Pooling", 'top: "top" pooling_param { kernel_size: 2 }'),
+            "the layer makes the blob 'top' twice",
+        ),
+        (HEAD + layer("BN", 'top: "data" top: "data"', top=""), "the layer makes the blob 'data' twice"),
         (HEAD + 'layer { name: "l" bottom: "data" }', "a layer needs a 'type'"),
         ("base_lr: 0.1 net: 'x'", "this is a solver, not a net"),
         ("", "the net has no 'layer'"),
