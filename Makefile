@@ -9,6 +9,8 @@ PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 JOBS ?= 2
 PYTEST_ARGS ?=
 
+NATIVE := tools/build_native.py tools/hatch_build.py $(wildcard segspec/ops/native/*.cc segspec/ops/native/*.h)
+
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --only-binary :all: --require-hashes
 INSTALL_SEGSPEC := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
@@ -66,13 +68,13 @@ clean: ## Remove what make made; runs/ and data/ stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps make a second call quick.
-$(VENV)/run.stamp: pyproject.toml requirements/run.txt requirements/build.txt | $(BIN)/python
+$(VENV)/run.stamp: pyproject.toml requirements/run.txt requirements/build.txt $(NATIVE) | $(BIN)/python
 	@echo "Installing segspec and what it needs; the first time this takes minutes"
 	$(INSTALL) --requirement requirements/run.txt --requirement requirements/build.txt
 	$(INSTALL_SEGSPEC)
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml requirements/dev.txt requirements/build.txt | $(BIN)/python
+$(VENV)/dev.stamp: pyproject.toml requirements/dev.txt requirements/build.txt $(NATIVE) | $(BIN)/python
 	@echo "Installing segspec and its tests' tools; the first time this takes minutes"
 	$(INSTALL) --requirement requirements/dev.txt --requirement requirements/build.txt
 	$(INSTALL_SEGSPEC)

@@ -97,7 +97,12 @@ def test_reading_a_file_needs_no_jax(module: str) -> None:
     assert "jax" not in {target.split(".")[0] for target in imports(module)}
 
 
-@pytest.mark.parametrize("module", [name for name in FILES if room(name) in {"ops", "layers", "graph", "net"}])
+LOADS_A_LIBRARY = "segspec.ops.native.library"
+
+
+@pytest.mark.parametrize(
+    "module", [name for name in FILES if room(name) in {"ops", "layers", "graph", "net"} and name != LOADS_A_LIBRARY]
+)
 def test_arithmetic_reads_no_files(module: str) -> None:
     assert not {"pathlib", "os", "io", "tempfile"} & set(imports(module))
     calls = [node.func for node in ast.walk(ast.parse(FILES[module].read_text())) if isinstance(node, ast.Call)]

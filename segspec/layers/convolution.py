@@ -123,10 +123,9 @@ class Convolution(_Filtering):
         return self._with_bias(ParamSpec(shape, self.weight_filler, "filter"))
 
     def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
-        weight = params["weight"].astype(ctx.dtype)
         y = convolve(
             bottoms[0].astype(ctx.dtype),
-            weight,
+            params["weight"],
             stride=self.stride,
             pad=self.padding(),
             dilation=self.dilation,
@@ -255,7 +254,7 @@ class Deconvolution(_Filtering):
         own, wanted = self._own_size(Blob(bottoms[0].shape)), (bottoms[-1].shape[1], bottoms[-1].shape[2])
         y = deconvolve(
             bottoms[0].astype(ctx.dtype),
-            params["weight"].astype(ctx.dtype),
+            params["weight"],
             stride=self.stride,
             pad=self.pad,
             dilation=self.dilation,

@@ -1,13 +1,28 @@
-"""Convolution and its transpose over (batch, height, width, channels)."""
+"""Convolution and its transpose over (batch, height, width, channels).
+
+On a processor both go through kernels of our own, see `segspec.ops.native`, where these are there and know the shapes;
+everywhere else through XLA. The gradients of either are convolutions again: with g the gradient of the result of a
+convolution, that of its input is the transposed convolution of g, and that of its weight sums products of x and g.
+"""
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
+import jax.numpy as jnp
 from jax import lax
 
-from segspec.ops.window import Pair
+from segspec.ops import native
+from segspec.ops.native import Geometry
+from segspec.ops.phases import deconvolve_phases
+from segspec.ops.window import Pair, convolution_output, deconvolution_output
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
+_FEWEST_CHANNELS = 8
+"""Of a group: with fewer, most of the lanes of a register would be empty."""
+_FEWEST_PIXELS = 4
+"""Of an output: for fewer, packing the weights takes longer than multiplying by them."""
 
 
 def convolve(x: jax.Array, weight: jax.Array, *, stride: Pair, pad: Pair, dilation: Pair, group: int) -> jax.Array:
@@ -15,22 +30,21 @@ def convolve(x: jax.Array, weight: jax.Array, *, stride: Pair, pad: Pair, dilati
 
     Args:
         x: (batch, height, width, in).
-        weight: (kernel height, kernel width, in / group, out).
+        weight: (kernel height, kernel width, in / group, out), of x's type or float32.
         stride, pad, dilation: (height, width) in pixels.
         group: channel groups; each sees its own share of the input.
 
     Returns:
-        (batch, out height, out width, out), see `convolution_output`.
+        (batch, out height, out width, out) of x's type, see `convolution_output`.
     """
-    return lax.conv_general_dilated(
-        x,
-        weight,
-        stride,
-        [(pad[0], pad[0]), (pad[1], pad[1])],
-        rhs_dilation=dilation,
-        dimension_numbers=_LAYOUT,
-        feature_group_count=group,
+    height, width = (
+        convolution_output(x.shape[1 + axis], weight.shape[axis], stride[axis], pad[axis], dilation[axis])
+        for axis in (0, 1)
     )
+    geometry = Geometry(stride, pad, dilation, group)
+    if _is_native(x, (height, width), weight, geometry, weight.shape[3]):
+        return _convolve(x, weight, geometry, (height, width))
+    return _xla_convolve(x, weight, geometry, (height, width))
 
 
 def deconvolve(
@@ -53,18 +67,149 @@ def deconvolve(
         restored: rows and columns at the lower and right border that `pad` does not cut off after all.
 
     Returns:
-        (batch, out height, out width, out), see `deconvolution_output`; larger by what is restored.
+        (batch, out height, out width, out) of x's type, see `deconvolution_output`; larger by what is restored.
     """
-    reach = [dilation[axis] * (weight.shape[axis] - 1) for axis in (0, 1)]
+    height, width = (
+        deconvolution_output(x.shape[1 + axis], weight.shape[axis], stride[axis], pad[axis], dilation[axis])
+        + restored[axis]
+        for axis in (0, 1)
+    )
+    geometry = Geometry(stride, pad, dilation, group)
+    if _is_native(x, (height, width), weight, geometry, weight.shape[2] * group):
+        return _deconvolve(x, weight, geometry, (height, width))
+    return _xla_deconvolve(x, weight, geometry, (height, width))
+
+
+def _is_native(x: jax.Array, output: Pair, weight: jax.Array, geometry: Geometry, channels: int) -> bool:
+    """Whether our own kernels are there and do well: channels that fill a group, pixels to reuse the weights for."""
+    shares = (x.shape[3] // geometry.groups, channels // geometry.groups)
+    return (
+        weight.dtype == jnp.float32
+        and native.computes(x.dtype)
+        and (geometry.groups == 1 or min(shares) >= _FEWEST_CHANNELS)
+        and min(x.shape[1] * x.shape[2], output[0] * output[1]) >= _FEWEST_PIXELS
+        and (geometry.dilation == (1, 1) or geometry.stride == (1, 1))
+    )
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve(x: jax.Array, weight: jax.Array, geometry: Geometry, size: Pair) -> jax.Array:
+    """A convolution whose output has a given size, whatever lies beyond the last window."""
+    output = (x.shape[0], *size, weight.shape[3])
+    found: jax.Array = lax.platform_dependent(
+        x,
+        weight,
+        cpu=lambda x, weight: native.convolve(x, weight, geometry, output),
+        default=lambda x, weight: _xla_convolve(x, weight, geometry, size),
+    )
+    return found
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _deconvolve(x: jax.Array, weight: jax.Array, geometry: Geometry, size: Pair) -> jax.Array:
+    """The transpose of `_convolve` by its image: x is of the output's size, the result of the image's."""
+    found: jax.Array = lax.platform_dependent(
+        x,
+        weight,
+        cpu=lambda x, weight: deconvolve_phases(x, weight, geometry, size),
+        default=lambda x, weight: _xla_deconvolve(x, weight, geometry, size),
+    )
+    return found
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _weigh(x: jax.Array, cotangent: jax.Array, geometry: Geometry, kernel: Pair) -> jax.Array:
+    """The transpose of `_convolve` by its weight, float32."""
+    shape = (*kernel, x.shape[3] // geometry.groups, cotangent.shape[3])
+
+    def xla(x: jax.Array, cotangent: jax.Array) -> jax.Array:
+        size = (cotangent.shape[1], cotangent.shape[2])
+        weight = jax.ShapeDtypeStruct(shape, jnp.float32)
+        gradient: jax.Array
+        (gradient,) = jax.linear_transpose(lambda w: _xla_convolve(x, w, geometry, size), weight)(cotangent)
+        return gradient
+
+    found: jax.Array = lax.platform_dependent(
+        x, cotangent, cpu=lambda x, cotangent: native.weight_gradient(x, cotangent, geometry, shape), default=xla
+    )
+    return found
+
+
+Residuals = tuple[jax.Array, jax.Array]
+
+
+def _convolve_forward(x: jax.Array, weight: jax.Array, geometry: Geometry, size: Pair) -> tuple[jax.Array, Residuals]:
+    return _convolve(x, weight, geometry, size), (x, weight)
+
+
+def _convolve_backward(geometry: Geometry, size: Pair, residuals: Residuals, cotangent: jax.Array) -> Residuals:
+    x, weight = residuals
+    return _deconvolve(cotangent, weight, geometry, _size(x)), _weigh(x, cotangent, geometry, _kernel(weight))
+
+
+def _deconvolve_forward(x: jax.Array, weight: jax.Array, geometry: Geometry, size: Pair) -> tuple[jax.Array, Residuals]:
+    return _deconvolve(x, weight, geometry, size), (x, weight)
+
+
+def _deconvolve_backward(geometry: Geometry, size: Pair, residuals: Residuals, cotangent: jax.Array) -> Residuals:
+    x, weight = residuals
+    return _convolve(cotangent, weight, geometry, _size(x)), _weigh(cotangent, x, geometry, _kernel(weight))
+
+
+def _weigh_forward(x: jax.Array, cotangent: jax.Array, geometry: Geometry, kernel: Pair) -> tuple[jax.Array, Residuals]:
+    return _weigh(x, cotangent, geometry, kernel), (x, cotangent)
+
+
+def _weigh_backward(geometry: Geometry, kernel: Pair, residuals: Residuals, weight: jax.Array) -> Residuals:
+    x, cotangent = residuals
+    return _deconvolve(cotangent, weight, geometry, _size(x)), _convolve(x, weight, geometry, _size(cotangent))
+
+
+_convolve.defvjp(_convolve_forward, _convolve_backward)
+_deconvolve.defvjp(_deconvolve_forward, _deconvolve_backward)
+_weigh.defvjp(_weigh_forward, _weigh_backward)
+
+
+def _size(x: jax.Array) -> Pair:
+    return (x.shape[1], x.shape[2])
+
+
+def _kernel(weight: jax.Array) -> Pair:
+    return (weight.shape[0], weight.shape[1])
+
+
+def _xla_convolve(x: jax.Array, weight: jax.Array, geometry: Geometry, size: Pair) -> jax.Array:
+    padding = []
+    for axis in (0, 1):
+        reach = geometry.dilation[axis] * (weight.shape[axis] - 1) + 1
+        seen = geometry.stride[axis] * (size[axis] - 1) + reach
+        padding.append((geometry.pad[axis], seen - geometry.pad[axis] - x.shape[1 + axis]))
     return lax.conv_general_dilated(
         x,
-        _transpose_filters(weight, group),
-        (1, 1),
-        [(reach[axis] - pad[axis], reach[axis] - pad[axis] + restored[axis]) for axis in (0, 1)],
-        lhs_dilation=stride,
-        rhs_dilation=dilation,
+        weight.astype(x.dtype),
+        geometry.stride,
+        padding,
+        rhs_dilation=geometry.dilation,
         dimension_numbers=_LAYOUT,
-        feature_group_count=group,
+        feature_group_count=geometry.groups,
+    )
+
+
+def _xla_deconvolve(x: jax.Array, weight: jax.Array, geometry: Geometry, size: Pair) -> jax.Array:
+    padding = []
+    for axis in (0, 1):
+        before = geometry.dilation[axis] * (weight.shape[axis] - 1) - geometry.pad[axis]
+        spread = geometry.stride[axis] * (x.shape[1 + axis] - 1) + 1
+        padding.append((before, size[axis] + geometry.pad[axis] - spread))
+    return lax.conv_general_dilated(
+        x,
+        _transpose_filters(weight, geometry.groups).astype(x.dtype),
+        (1, 1),
+        padding,
+        lhs_dilation=geometry.stride,
+        rhs_dilation=geometry.dilation,
+        dimension_numbers=_LAYOUT,
+        feature_group_count=geometry.groups,
     )
 
 

@@ -1,0 +1,30 @@
+// What all kernels for AVX-512 share: registers of 16 sums, 14 rows of two of them, and masks for what is left over.
+#pragma once
+
+#include <immintrin.h>
+
+#include "tile.h"
+
+namespace segspec {
+namespace {
+
+struct Avx512Registers {
+  using Vector = __m512;
+  static constexpr long lanes = 16, panel = 32, rows = 14;
+  using Heights = Rows<1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14>;
+
+  // Ones for the first `count` lanes.
+  SEGSPEC_INLINE static __mmask16 first(long count) {
+    return static_cast<__mmask16>((1u << smaller(larger(count, 0), lanes)) - 1);
+  }
+  SEGSPEC_INLINE static Vector zero() { return _mm512_setzero_ps(); }
+  SEGSPEC_INLINE static Vector load_part(const float* from, long count) {
+    return _mm512_maskz_loadu_ps(first(count), from);
+  }
+  SEGSPEC_INLINE static void store_part(float* to, long count, Vector values) {
+    _mm512_mask_storeu_ps(to, first(count), values);
+  }
+};
+
+}  // namespace
+}  // namespace segspec

@@ -1,0 +1,56 @@
+// Kernels for processors with AVX-512 BF16: an instruction multiplies 16 pairs of bfloat16 and adds each to a float32.
+#include "convolve.h"
+#include "weight_gradient.h"
+#include "avx512.h"
+
+namespace segspec {
+namespace {
+
+struct Avx512Bf16 : Avx512Registers {
+  using Number = std::uint16_t;
+  using Element = std::uint32_t;
+  static constexpr long depth = 2;
+
+  SEGSPEC_INLINE static Vector load(const Element* from) { return _mm512_castsi512_ps(_mm512_loadu_si512(from)); }
+  SEGSPEC_INLINE static Vector broadcast(const Element* from) {
+    return _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(*from)));
+  }
+  SEGSPEC_INLINE static Vector multiply_add(Vector a, Vector b, Vector sum) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+  }
+  using Avx512Registers::load_part;
+  using Avx512Registers::store_part;
+  // Results are never added to bfloat16: the tile asks only for the type's sake.
+  SEGSPEC_INLINE static Vector load_part(const Number*, long) { return zero(); }
+  SEGSPEC_INLINE static void store_part(Number* to, long count, Vector values) {
+    _mm256_mask_storeu_epi16(to, first(count), (__m256i)_mm512_cvtneps_pbh(values));
+  }
+
+  // 16 numbers as bfloat16 in the low halves of the lanes.
+  SEGSPEC_INLINE static __m512i halves(const float* from, __mmask16 mask) {
+    return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, from)));
+  }
+  SEGSPEC_INLINE static __m512i halves(const Number* from, __mmask16 mask) {
+    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from));
+  }
+  // Pairs of the numbers of two lines `stride` apart, or of one line and zeros.
+  template <class Source>
+  SEGSPEC_INLINE static void pack(Element* to, const Source* from, long stride, long lines, long count) {
+    for (long k = 0; k < count; k += lanes) {
+      const __mmask16 mask = first(count - k);
+      __m512i pairs = halves(from + k, mask);
+      if (lines == 2) pairs = _mm512_or_si512(pairs, _mm512_slli_epi32(halves(from + stride + k, mask), 16));
+      _mm512_mask_storeu_epi32(to + k, mask, pairs);
+    }
+  }
+  // Rounds to the nearest, ties to even, as the instruction does; a NaN stays one.
+  SEGSPEC_INLINE static Number number(float value) {
+    return static_cast<Number>(_mm_extract_epi16((__m128i)_mm_cvtneps_pbh(_mm_set_ss(value)), 0));
+  }
+};
+
+}  // namespace
+
+const Kernels avx512_bfloat16 = {convolve<Avx512Bf16>, weight_gradient<Avx512Bf16>};
+
+}  // namespace segspec

@@ -1,0 +1,223 @@
+// What XLA calls: two custom calls, the choice of kernels for this processor, threads and scratch memory.
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#include "problem.h"
+#include "processor.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+namespace segspec {
+
+// ---- scratch memory
+
+namespace {
+
+// Blocks that nobody uses at the moment; the largest step of a training needs a few, and every step the same ones.
+class Store {
+ public:
+  // The smallest block that is large enough, or null.
+  void* take(std::size_t bytes, std::size_t* found) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    auto best = blocks_.end();
+    for (auto block = blocks_.begin(); block != blocks_.end(); ++block)
+      if (block->bytes >= bytes && (best == blocks_.end() || block->bytes < best->bytes)) best = block;
+    if (best == blocks_.end()) return nullptr;
+    void* const memory = best->memory;
+    *found = best->bytes;
+    kept_ -= best->bytes;
+    blocks_.erase(best);
+    return memory;
+  }
+
+  void put(void* memory, std::size_t bytes) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    blocks_.push_back({memory, bytes});
+    kept_ += bytes;
+    // Oldest first: shapes change, and blocks that fitted the old ones are not asked for again.
+    while (kept_ > kKept && blocks_.size() > 1) {
+      std::free(blocks_.front().memory);
+      kept_ -= blocks_.front().bytes;
+      blocks_.erase(blocks_.begin());
+    }
+  }
+
+ private:
+  struct Memory {
+    void* memory;
+    std::size_t bytes;
+  };
+  static constexpr std::size_t kKept = std::size_t{64} << 20;
+  std::mutex mutex_;
+  std::vector<Memory> blocks_;
+  std::size_t kept_ = 0;
+};
+
+Store& store() {
+  static Store* const kept = new Store;  // never destroyed: threads of XLA may outlive static objects
+  return *kept;
+}
+
+}  // namespace
+
+Scratch::Scratch(std::size_t bytes) : memory_(nullptr), bytes_((bytes + 4095) & ~std::size_t{4095}) {
+  if (bytes == 0) return;
+  memory_ = store().take(bytes_, &bytes_);
+  if (memory_ == nullptr) memory_ = std::aligned_alloc(4096, bytes_);
+  if (memory_ == nullptr) throw std::bad_alloc();
+}
+
+Scratch::~Scratch() {
+  if (memory_ != nullptr) store().put(memory_, bytes_);
+}
+
+// ---- threads
+
+namespace {
+
+// The tasks of one call. The calling thread takes tasks like any other, and waits only for tasks that have begun: however
+// busy the pool is, every call ends.
+struct Batch {
+  Batch(long tasks, void (*function)(const void*, long), const void* argument)
+      : count(tasks), call(function), context(argument) {}
+
+  void work() {
+    for (long task = next.fetch_add(1); task < count; task = next.fetch_add(1)) {
+      try {
+        call(context, task);
+      } catch (...) {
+        failed.store(true);
+      }
+      if (done.fetch_add(1) + 1 == count) {
+        const std::lock_guard<std::mutex> lock(mutex);
+        all_done.notify_all();
+      }
+    }
+  }
+
+  void wait() {
+    std::unique_lock<std::mutex> lock(mutex);
+    all_done.wait(lock, [this] { return done.load() == count; });
+  }
+
+  const long count;
+  void (*const call)(const void*, long);
+  const void* const context;
+  std::atomic<long> next{0}, done{0};
+  std::atomic<bool> failed{false};
+  std::mutex mutex;
+  std::condition_variable all_done;
+};
+
+class PoolThreads final : public Threads {
+ public:
+  explicit PoolThreads(ffi::ThreadPool pool) : pool_(pool) {}
+
+ private:
+  void run(long count, Call call, const void* context) const override {
+    if (count <= 0) return;
+    // Shared: a helper that the pool starts late finds no task left, but still reads the counter.
+    const auto batch = std::make_shared<Batch>(count, call, context);
+    const long helpers = std::min<long>(pool_.num_threads(), count) - 1;
+    for (long helper = 0; helper < helpers; ++helper) const_cast<ffi::ThreadPool&>(pool_).Schedule([batch] { batch->work(); });
+    batch->work();
+    batch->wait();
+    if (batch->failed.load()) throw std::bad_alloc();
+  }
+
+  ffi::ThreadPool pool_;
+};
+
+// ---- custom calls
+
+using Sizes = ffi::Span<const std::int64_t>;
+
+Convolution describe(ffi::AnyBuffer::Dimensions x, ffi::AnyBuffer::Dimensions w, ffi::AnyBuffer::Dimensions y, Sizes stride,
+                     Sizes pad, Sizes dilation, std::int64_t groups, bool turned) {
+  return {x[0],   {x[1], x[2]}, {y[1], y[2]}, {w[0], w[1]}, {stride[0], stride[1]}, {dilation[0], dilation[1]},
+          {pad[0], pad[1]}, x[3], y[3], groups, turned};
+}
+
+// The kernels for arrays of a type, or null where this processor has none.
+const Kernels* choose(ffi::DataType type, std::int64_t split, const Convolution& shape) {
+  const Processor processor = Processor::current();
+  const bool wide = shape.group_inputs() >= 16 && shape.group_outputs() >= 16 && shape.stride.width == 1;
+  (void)wide;
+  (void)split;
+  if (type == ffi::BF16) return processor.avx512_bf16 ? &avx512_bfloat16 : nullptr;
+  if (processor.avx512) return &avx512_float32;
+  return processor.avx2 ? &avx2_float32 : nullptr;
+}
+
+ffi::Error missing() { return ffi::Error(ffi::ErrorCode::kUnimplemented, "segspec: no convolution for this processor"); }
+ffi::Error full() { return ffi::Error(ffi::ErrorCode::kResourceExhausted, "segspec: no memory for a convolution"); }
+
+ffi::Error convolve(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::Buffer<ffi::F32> w, ffi::Result<ffi::AnyBuffer> y,
+                    Sizes stride, Sizes pad, Sizes dilation, std::int64_t groups, bool turned, std::int64_t split) {
+  const Convolution shape =
+      describe(x.dimensions(), w.dimensions(), y->dimensions(), stride, pad, dilation, groups, turned);
+  const Kernels* const kernels = choose(x.element_type(), split, shape);
+  if (kernels == nullptr) return missing();
+  try {
+    kernels->convolve(PoolThreads(pool), shape, x.untyped_data(), w.typed_data(), y->untyped_data());
+  } catch (const std::bad_alloc&) {
+    return full();
+  }
+  return ffi::Error::Success();
+}
+
+ffi::Error weight_gradient(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer g, ffi::Result<ffi::Buffer<ffi::F32>> dw,
+                           Sizes stride, Sizes pad, Sizes dilation, std::int64_t groups, std::int64_t split) {
+  const Convolution shape =
+      describe(x.dimensions(), dw->dimensions(), g.dimensions(), stride, pad, dilation, groups, false);
+  const Kernels* const kernels = choose(x.element_type(), split, shape);
+  if (kernels == nullptr) return missing();
+  try {
+    kernels->weight_gradient(PoolThreads(pool), shape, x.untyped_data(), g.untyped_data(), dw->typed_data());
+  } catch (const std::bad_alloc&) {
+    return full();
+  }
+  return ffi::Error::Success();
+}
+
+}  // namespace
+}  // namespace segspec
+
+// What the library shows to the outside.
+#pragma GCC visibility push(default)
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(segspec_convolve, segspec::convolve,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Attr<ffi::Span<const std::int64_t>>("stride")
+                                  .Attr<ffi::Span<const std::int64_t>>("pad")
+                                  .Attr<ffi::Span<const std::int64_t>>("dilation")
+                                  .Attr<std::int64_t>("groups")
+                                  .Attr<bool>("turned")
+                                  .Attr<std::int64_t>("split"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(segspec_weight_gradient, segspec::weight_gradient,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Ret<ffi::Buffer<ffi::F32>>()
+                                  .Attr<ffi::Span<const std::int64_t>>("stride")
+                                  .Attr<ffi::Span<const std::int64_t>>("pad")
+                                  .Attr<ffi::Span<const std::int64_t>>("dilation")
+                                  .Attr<std::int64_t>("groups")
+                                  .Attr<std::int64_t>("split"));
+
+// What this processor can do, for Python: the names of the kernels, best first.
+extern "C" const char* segspec_processor() { return segspec::Processor::current().name(); }
+
+#pragma GCC visibility pop
