@@ -82,7 +82,8 @@ def weight_gradient(x: jax.Array, cotangent: jax.Array, geometry: Geometry, weig
 
 def _attributes(geometry: Geometry) -> dict[str, np.ndarray | np.int64]:
     """What the library's functions are told besides arrays. `high` is JAX's name for products of split numbers."""
-    split = jax.config.read("jax_default_matmul_precision") in ("high", "bfloat16_3x")
+    precision: str | None = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    split = precision in ("high", "bfloat16_3x")
     return {
         "stride": np.array(geometry.stride, np.int64),
         "pad": np.array(geometry.pad, np.int64),
