@@ -86,3 +86,13 @@ def test_statistics_give_one_answer_kept_folded_and_merged(tutorial: Tutorial) -
     for net, weights in ((tutorial.inference, folded), (merged, merged.with_suffix(".safetensors"))):
         found = scores(asked(net, weights), tutorial.images)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_weights_without_statistics_are_told_of_and_those_with_them_are_not(tutorial: Tutorial, capsys: Any) -> None:
+    folded, out = tutorial.folder / "test_weights.caffemodel", tutorial.folder / "out"
+    measure = ("compute-bn-stats", tutorial.train, "--weights", tutorial.weights)
+    tutorial.run(*measure, "--images", tutorial.list, "--out", folded)
+    for weights, told in ((folded, 0), (tutorial.weights, 1)):
+        capsys.readouterr()
+        tutorial.run("test", tutorial.inference, "--weights", weights, tutorial.folder / "0.png", "--out", out)
+        assert capsys.readouterr().err.count("the weights seem to be a training's: ") == told

@@ -89,7 +89,7 @@ class Predictor:
             SpecError: the net takes no image of this size, or not at the scale of a view.
         """
         if len(self.views) == self.samples == 1:
-            prepared = _resize(image, self._size(image, 1.0))
+            prepared = self.prepare(image)
             size, run = self._label(prepared.shape[:2], image.shape[:2])
             return Prediction(np.asarray(run(*self._fed(prepared, size, 0))))
         answers = self._answers(image)
@@ -101,12 +101,20 @@ class Predictor:
         """The probabilities of each pixel, averaged over views and samples; `image` and errors as in `predict`."""
         return average(self._answers(image))
 
+    def prepare(self, image: Image, scale: float = 1.0) -> Image:
+        """The image at the size at which the net takes it. Raises SpecError where it takes none at this scale."""
+        size = self._size(image, scale)
+        if image.shape[:2] == size:
+            return image
+        resized = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(resized, image.dtype).reshape(*size, image.shape[2])
+
     def _answers(self, image: Image) -> Iterator[Answer]:
         """An answer for each view."""
         return (self._see(image, number, view) for number, view in enumerate(self.views))
 
     def _see(self, image: Image, number: int, view: View) -> Answer:
-        prepared = _resize(image, self._size(image, view.scale))
+        prepared = self.prepare(image, view.scale)
         size, run = self._answer(prepared.shape[:2], image.shape[:2])
         found = run(*self._fed(prepared[:, ::-1] if view.mirrored else prepared, size, number))
         return Answer(*(value[:, ::-1] for value in found)) if view.mirrored else found
@@ -218,10 +226,3 @@ def not_random(model: Model) -> SpecError:
     hint = "give its Dropout layers sample_weights_test: true"
     message = "the net says the same however often it is asked: no layer is random at test"
     return SpecError(message, place=model.spec.source.name, hint=hint)
-
-
-def _resize(image: Image, size: Pair) -> Image:
-    if image.shape[:2] == size:
-        return image
-    resized = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized, image.dtype).reshape(*size, image.shape[2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -11,16 +11,17 @@ from pathlib import Path
 from rich.console import Console
 
 from segspec.data.palette import palette_mask
-from segspec.errors import UsageError
+from segspec.errors import Diagnostic, UsageError
 from segspec.evaluate.answers import Labels
 from segspec.evaluate.doubt import Doubt
-from segspec.evaluate.ensemble import Ensemble
+from segspec.evaluate.ensemble import Ensemble, with_channels
 from segspec.evaluate.examples import Examples, named_examples, own_examples
 from segspec.evaluate.load import Choice, load, load_run, with_statistics
 from segspec.evaluate.matrix_picture import draw_confusion
 from segspec.evaluate.members import Members, name_each, refuse_other_classes, split_runs
 from segspec.evaluate.model import table_of, with_classes
 from segspec.evaluate.pictures import encode_png, overlay, share_map
+from segspec.evaluate.predict import Image
 from segspec.evaluate.progress import image_bar
 from segspec.evaluate.report import Part, Report
 from segspec.evaluate.results import Results, open_results
@@ -28,6 +29,7 @@ from segspec.evaluate.sheet import Example, draw_contact_sheet, draw_sheet
 from segspec.evaluate.tables import as_json, as_markdown
 from segspec.evaluate.tally import Tally
 from segspec.evaluate.terminal import print_report
+from segspec.evaluate.unfolded import find_unfolded
 from segspec.evaluate.views import ONE_VIEW, Views, parse_views
 from segspec.messages import say, warn
 from segspec.run.folder import is_run
@@ -154,6 +156,8 @@ def _segment(
     shown: list[Example] = []
     with image_bar() as bar:
         for number, (name, image, label) in enumerate(bar.track(examples, description="segmenting")):
+            if number == 0:
+                warn(*_doubt_weights(members, ensemble, image))
             labels, uncertainty, alone = ensemble.predict(image)
             example = Example(name, image, labels, label, uncertainty)
             _save_pictures(example, table, results, sheet=number < sheets)
@@ -163,6 +167,14 @@ def _segment(
     if shown:
         remark = f"{members.weights}, statistics: {members.statistics}"
         results.save("overview.png", encode_png(draw_contact_sheet(members.title, remark, shown, table)))
+
+
+def _doubt_weights(members: Members, ensemble: Ensemble, image: Image) -> Iterator[Diagnostic]:
+    """Warnings of weights from elsewhere that lack their statistics; a run has trained with what it has."""
+    for loaded, predictor in zip(members.loaded, ensemble.predictors, strict=True):
+        seen = with_channels(image, loaded.model.channels) if members.several else image
+        found = None if loaded.folder else find_unfolded(loaded.model, predictor.prepare(seen))
+        yield from [found] if found else []
 
 
 def _tell_resized(members: Members, ensemble: Ensemble) -> None:
