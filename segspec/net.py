@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
@@ -11,8 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from segspec.graph.graph import Graph, GraphLayer
-from segspec.layers.base import Context
+from segspec.graph.segments import Segment, find_moving, plan_segments, read_outside
+from segspec.layers.base import Context, Forward
 from segspec.ops.fillers import fill
+from segspec.ops.schedule import learn_first, recompute
+from segspec.spec.solver import Remat
 
 Tree = dict[str, dict[str, jax.Array]]
 Shapes = dict[str, dict[str, jax.ShapeDtypeStruct]]
@@ -89,6 +93,7 @@ def apply(
     dtype: str = "float32",
     statistics: Statistics = "layer",
     want: tuple[str, ...] = (),
+    remat: Remat = "none",
 ) -> Outputs:
     """Runs the net forward.
 
@@ -101,32 +106,127 @@ def apply(
         dtype: what convolutions and products compute in, `float32` or `bfloat16`.
         statistics: which statistics normalise, see `Context`.
         want: names of further blobs to return.
+        remat: what the backward pass in TRAIN computes once more instead of keeping it, see `plan_segments`.
 
     Returns:
         Loss, blobs and the new state.
     """
-    blobs: dict[str, jax.Array] = dict(inputs)
-    after = dict(state)
-    loss = jnp.zeros((), jnp.float32)
-    kept: dict[str, jax.Array] = {}
-    for layer in graph.layers:
-        own = None if key is None else jax.random.fold_in(key, _hash(layer.name))
-        context = Context(train, len(layer.tops), own, dtype, layer.inputs, statistics)
-        read = [blobs[bottom] for bottom in layer.bottoms]
+    told = tuple(top for layer in graph.layers if layer.layer.role in ("loss", "metric") for top in layer.tops)
+    told = (*told, *want)
+    forward = _Forward(graph, train, dtype, statistics, frozenset(told), find_moving(graph) if train else frozenset())
+    learned = {layer.name: gather_params(layer, params, train=train) for layer in graph.layers}
+    segments = plan_segments(graph, remat if train else "none")
+    passed = forward.run(segments, _Given(learned, state, dict(inputs), key))
+    after = {**state, **{name: {**state[name], **changed} for name, changed in passed.changed.items()}}
+    return Outputs(passed.loss, {name: passed.blobs[name] for name in told}, after)
+
+
+class _Given(NamedTuple):
+    """What layers compute from: learned blobs and state by layer, blobs by name, the key of the iteration."""
+
+    params: Tree
+    state: Tree
+    blobs: dict[str, jax.Array]
+    key: jax.Array | None
+
+
+class _Passed(NamedTuple):
+    """What layers give: all blobs so far by name, the state that changed by layer, the sum of their losses."""
+
+    blobs: dict[str, jax.Array]
+    changed: Tree
+    loss: jax.Array
+
+
+@dataclass(frozen=True)
+class _Forward:
+    """How the layers run in this pass.
+
+    Attributes:
+        graph, train, dtype, statistics: see `apply`.
+        told: names of the blobs that are given out.
+        moving: names of the blobs that get gradients.
+    """
+
+    graph: Graph
+    train: bool
+    dtype: str
+    statistics: Statistics
+    told: frozenset[str]
+    moving: frozenset[str]
+
+    def run(self, segments: Sequence[Segment], given: _Given) -> _Passed:
+        """Segments one after the other."""
+        passed = _Passed(given.blobs, {}, jnp.zeros((), jnp.float32))
+        for segment in segments:
+            run = self._recomputed if segment.recomputed else self._inside
+            further = run(segment, given._replace(blobs=passed.blobs))
+            blobs, changed = {**passed.blobs, **further.blobs}, {**passed.changed, **further.changed}
+            passed = _Passed(blobs, changed, passed.loss + further.loss)
+        return passed
+
+    def _inside(self, segment: Segment, given: _Given) -> _Passed:
+        """The layers of a segment, or its parts."""
+        if segment.parts:
+            return self.run(segment.parts, given)
+        blobs, changed, loss = dict(given.blobs), {}, jnp.zeros((), jnp.float32)
+        for layer in segment.layers:
+            tops, state = self._layer(layer, given._replace(blobs=blobs))
+            blobs.update(zip(layer.tops, tops, strict=True))
+            if state:
+                changed[layer.name] = state
+            for value, weight in zip(tops, layer.loss_weights, strict=False):
+                if weight:
+                    loss = loss + weight * jnp.sum(value.astype(jnp.float32))
+        return _Passed(blobs, changed, loss)
+
+    def _recomputed(self, segment: Segment, given: _Given) -> _Passed:
+        """A segment of which only what it reads is kept for the backward pass."""
+        names = {layer.name for layer in segment.layers}
+        made = [top for layer in segment.layers for top in layer.tops]
+        read = {bottom for layer in segment.layers for bottom in layer.bottoms}.difference(made)
+        kept = read_outside(self.graph, names) | self.told
+        moving = {name: given.blobs[name] for name in sorted(read & self.moving)}
+        learned = {layer.name: _learned(layer, given.params[layer.name]) for layer in segment.layers}
+
+        def part(learned: Tree, moving: dict[str, jax.Array], rest: _Given) -> _Passed:
+            params = {name: {**rest.params[name], **blobs} for name, blobs in learned.items()}
+            passed = self._inside(segment, rest._replace(params=params, blobs={**rest.blobs, **moving}))
+            return passed._replace(blobs={top: passed.blobs[top] for top in made if top in kept})
+
+        rest = _Given(
+            {name: given.params[name] for name in names},
+            {name: given.state[name] for name in names if name in given.state},
+            {name: given.blobs[name] for name in read - self.moving},
+            given.key,
+        )
+        passed: _Passed = recompute(part)(learned, moving, rest)
+        return passed
+
+    def _layer(self, layer: GraphLayer, given: _Given) -> Forward:
+        own = None if given.key is None else jax.random.fold_in(given.key, _hash(layer.name))
+        context = Context(self.train, len(layer.tops), own, self.dtype, layer.inputs, self.statistics)
+        read = [given.blobs[bottom] for bottom in layer.bottoms]
         bottoms = [jax.lax.stop_gradient(x) if index in layer.stopped else x for index, x in enumerate(read)]
+        params = given.params[layer.name]
+        if layer.multiply_adds:
+            params, bottoms = self._ordered(layer, params, bottoms)
         with jax.named_scope(layer.name.replace("/", ".")):
-            tops, changed = layer.layer.forward(
-                gather_params(layer, params, train=train), state.get(layer.name, {}), bottoms, context
-            )
-        blobs.update(zip(layer.tops, tops, strict=True))
-        if changed:
-            after[layer.name] = {**state[layer.name], **changed}
-        for value, weight in zip(tops, layer.loss_weights, strict=False):
-            if weight:
-                loss = loss + weight * jnp.sum(value.astype(jnp.float32))
-        if layer.layer.role in ("loss", "metric"):
-            kept.update(zip(layer.tops, tops, strict=True))
-    return Outputs(loss, {**kept, **{name: blobs[name] for name in want}}, after)
+            return layer.layer.forward(params, given.state.get(layer.name, {}), bottoms, context)
+
+    def _ordered(
+        self, layer: GraphLayer, params: dict[str, jax.Array], bottoms: list[jax.Array]
+    ) -> tuple[dict[str, jax.Array], list[jax.Array]]:
+        """What a layer computes from, so that the gradients of its weights are made before those of its inputs."""
+        numbers = [n for n, name in enumerate(layer.bottoms) if name in self.moving and n not in layer.stopped]
+        learned, moving = learn_first(_learned(layer, params), [bottoms[number] for number in numbers])
+        moved = dict(zip(numbers, moving, strict=True))
+        return {**params, **learned}, [moved.get(number, bottom) for number, bottom in enumerate(bottoms)]
+
+
+def _learned(layer: GraphLayer, params: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Those blobs of a layer that training changes."""
+    return {blob: value for blob, value in params.items() if layer.multipliers[blob][0]}
 
 
 def gather_params(layer: GraphLayer, params: Tree, *, train: bool) -> dict[str, jax.Array]:

@@ -14,6 +14,7 @@ from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph
 from segspec.net import Outputs, Tree, apply, init, init_shapes
 from segspec.spec.net import read_net
+from segspec.spec.solver import Remat
 
 SIZE = (4, 6)
 CONV = "Convolution: {name: %s, num_output: 3, kernel_size: 3, pad: same}"
@@ -249,3 +250,38 @@ def test_an_input_that_is_not_propagated_to_gets_no_gradient() -> None:
 def test_more_flags_than_inputs_are_a_mistake() -> None:
     with pytest.raises(SpecError, match="2 'propagate_down' for 1 bottoms"):
         graph("ReLU: {propagate_down: [true, false]}")
+
+
+SKIPPING = (
+    CONV % "a",
+    "BatchNorm: {name: abn}",
+    "ReLU: {name: arelu}",
+    "Dropout: {name: adrop}",
+    "PoolingMask: {name: pool, kernel_size: 2, stride: 2}",
+    CONV % "b",
+    "BN: {name: bbn}",
+    "Upsample: {name: up, mask: pool}",
+    "Eltwise: {name: sum, with: adrop}",
+    "Convolution: {name: frozen, num_output: 3, kernel_size: 1, param: [{lr_mult: 0}, {lr_mult: 0}]}",
+    "Concat: {name: both, with: arelu}",
+    CONV % "score",
+    "SoftmaxWithLoss: {name: loss}",
+)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("remat", ["light", "blocks"])
+def test_what_is_computed_twice_changes_nothing(remat: Remat, dtype: str) -> None:
+    net = graph(*SKIPPING)
+    params, state = init(net, 0)
+
+    def loss(tree: Tree, remat: Remat) -> tuple[jax.Array, Outputs]:
+        outputs = apply(net, tree, state, batch(), train=True, key=jax.random.key(5), dtype=dtype, remat=remat)
+        return outputs.loss, outputs
+
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnums=1)
+    (_, kept), expected = step(params, "none")
+    (_, twice), found = step(params, remat)
+    close = {"rtol": 1e-5, "atol": 1e-6} if dtype == "float32" else {"rtol": 0.05, "atol": 0.02}
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **close), (kept, expected), (twice, found))
+    assert not found["frozen"]["weight"].any() and found["a"]["weight"].any()

@@ -8,9 +8,6 @@ from typing import Any
 
 from segspec.graph.graph import Graph
 from segspec.graph.receptive_field import Field, receptive_fields
-from segspec.layers.base import Blob
-
-BYTES = {"float32": 4, "int32": 4, "uint8": 1}
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def summarize(graph: Graph) -> Summary:
     rows = []
     for layer in graph.layers:
         feature = layer.layer.role == "feature" and bool(layer.tops)
-        activations = sum(map(_bytes, layer.outputs)) // images
+        activations = sum(blob.bytes for blob in layer.outputs) // images
         output = layer.outputs[0].shape[1:] if layer.outputs else ()
         field = fields[layer.tops[0]] if feature else None
         kind = layer.layer.type
@@ -78,25 +75,21 @@ def summarize(graph: Graph) -> Summary:
         tuple(rows),
         graph.parameters,
         sum(row.multiply_adds for row in rows),
-        sum(map(_bytes, graph.inputs.values())) // images,
+        sum(blob.bytes for blob in graph.inputs.values()) // images,
         sum(row.activations for row in rows),
         _peak_alive(graph) // images,
         scores,
     )
 
 
-def _bytes(blob: Blob) -> int:
-    return blob.size * BYTES[blob.dtype]
-
-
 def _peak_alive(graph: Graph) -> int:
     """Bytes of the outputs alive together at the worst moment, each dropped after its last reader."""
     last = {bottom: index for index, layer in enumerate(graph.layers) for bottom in layer.bottoms}
-    alive = {name: _bytes(blob) for name, blob in graph.inputs.items()}
+    alive = {name: blob.bytes for name, blob in graph.inputs.items()}
     total = peak = sum(alive.values())
     for index, layer in enumerate(graph.layers):
         for top, blob in zip(layer.tops, layer.outputs, strict=True):
-            alive[top] = _bytes(blob)
+            alive[top] = blob.bytes
             total += alive[top]
         peak = max(peak, total)
         for name in {*layer.bottoms, *layer.tops} - {graph.prediction}:

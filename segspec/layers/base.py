@@ -44,6 +44,11 @@ class Blob(NamedTuple):
         return math.prod(self.shape)
 
     @property
+    def bytes(self) -> int:
+        """In memory, features in float32."""
+        return self.size * (1 if self.dtype == "uint8" else 4)
+
+    @property
     def caffe_shape(self) -> tuple[int, ...]:
         """The shape in Caffe's order: (batch, channels, height, width) for rank 4."""
         if len(self.shape) != 4:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from segspec.ops.pooling import average_pool
+from segspec.ops.schedule import wait_for
 from segspec.ops.window import PoolWindow
 
 Moments = tuple[jax.Array, jax.Array]
@@ -41,7 +42,7 @@ def batch_moments(x: jax.Array) -> Moments:
 def batch_normalize(x: jax.Array, scale: jax.Array, shift: jax.Array, eps: float) -> tuple[jax.Array, Moments]:
     """scale (x - mean) / sqrt(variance + eps) + shift, with the batch's own mean and biased variance.
 
-    The backward pass keeps x and two vectors: with g = scale dy and n = (x - mean) / sqrt(variance + eps),
+    The backward pass keeps x and two vectors, and normalises x anew when dy has come: with g = scale dy and n = (x - mean) / sqrt(variance + eps),
     dx = (g - mean(g) - n mean(g n)) / sqrt(variance + eps), dscale = sum(dy n), dshift = sum(dy).
 
     Args:
@@ -72,7 +73,7 @@ def _batch_normalize_backward(
     x, mean, inverse, scale = residuals
     channel, axes = channel_axes(x)
     dy = cotangents[0].astype(jnp.float32)
-    normal = (x.astype(jnp.float32) - per_channel(mean, x)) * per_channel(inverse, x)
+    normal = (wait_for(x.astype(jnp.float32), dy) - per_channel(mean, x)) * per_channel(inverse, x)
     dshift = jnp.sum(dy, axes)
     dscale = jnp.sum(dy * normal, axes)
     count = x.size // x.shape[channel]

@@ -14,6 +14,7 @@ from segspec.schema.types import Count, Fraction, Integers, Real
 Rule = Literal["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam", "AdamW", "LAMB", "Lion"]
 Policy = Literal["fixed", "step", "multistep", "exp", "inv", "poly", "sigmoid", "cosine"]
 Precision = Literal["float32", "high", "bfloat16"]
+Remat = Literal["none", "light", "blocks"]
 Iterations = Annotated[int, Field(ge=0, strict=True)]
 
 NEEDS: dict[Policy, tuple[str, ...]] = {
@@ -123,6 +124,13 @@ class Solver(BaseModel):
         description="Arithmetic of convolutions and products. float32: strictly. high: what JAX calls so, TF32 "
         "(10 bits of fraction) on NVIDIA cards that have it, three bfloat16 passes on TPUs, no difference on CPUs. "
         "bfloat16: half the memory, 7 bits. Weights stay float32.",
+    )
+
+    remat: Remat = Field(
+        "light",
+        description="What the backward pass computes once more instead of keeping it. none: nothing. light: "
+        "what costs little, such as normalisations and activations. blocks: the forward pass of one block of layers "
+        "after the other, for the least memory.",
     )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ import optax
 from segspec.graph.graph import Graph
 from segspec.layers.data import DataLayer
 from segspec.net import Tree, apply
+from segspec.spec.solver import Remat
 
 Metrics = dict[str, jax.Array]
 """Scalars of one iteration: `loss`, and every loss and metric top by name."""
@@ -55,7 +57,15 @@ RESERVED = frozenset(
 Step = Callable[[TrainState, MicroBatches, jax.Array], tuple[TrainState, Metrics]]
 
 
-def make_step(graph: Graph, data: DataLayer, optimizer: optax.GradientTransformation, *, seed: int, dtype: str) -> Step:
+def make_step(
+    graph: Graph,
+    data: DataLayer,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int,
+    dtype: str,
+    remat: Remat = "light",
+) -> Step:
     """The training step of a net: `step(state, batches, iteration) -> (state, metrics)`, jitted, `state` donated.
 
     The gradients of an iteration's batches are summed, as Caffe's `iter_size` does; dividing by their number is the
@@ -69,13 +79,14 @@ def make_step(graph: Graph, data: DataLayer, optimizer: optax.GradientTransforma
         optimizer: made by `make_optimizer`.
         seed: of all randomness, together with the iteration.
         dtype: what convolutions compute in.
+        remat: what the backward pass computes once more instead of keeping it.
     """
 
     def loss_of(
         params: Tree, state: Tree, images: jax.Array, labels: jax.Array, key: jax.Array
     ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
         inputs = {"data": data.normalize(images), "label": labels}
-        outputs = apply(graph, params, state, inputs, train=True, key=key, dtype=dtype)
+        outputs = apply(graph, params, state, inputs, train=True, key=key, dtype=dtype, remat=remat)
         tops = {f"{name}/top" if name in RESERVED else name: value for name, value in outputs.blobs.items()}
         return outputs.loss, (outputs.state, {**tops, "loss": outputs.loss})
 
@@ -94,7 +105,28 @@ def make_step(graph: Graph, data: DataLayer, optimizer: optax.GradientTransforma
         kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
         return kept, {**metrics, "finite": finite}
 
-    return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=0, compiler_options=sparing_options())
+
+
+def sparing_options() -> dict[str, str]:
+    """Options that let XLA order a step for little memory, where it knows them.
+
+    By default XLA runs operations on a CPU as early as it can, to have many of them ready at once. Those of a step use
+    all cores by themselves, so that this wins nothing, and doubles the memory.
+    """
+    device = jax.config.read("jax_default_device") or jax.devices()[0]
+    return _accepted() if device.platform == "cpu" else {}
+
+
+@cache
+def _accepted() -> dict[str, str]:
+    """The options for a CPU, if this version of XLA takes them."""
+    options = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return options
 
 
 class _Pass(NamedTuple):
