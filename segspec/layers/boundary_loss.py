@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from segspec.layers.base import Blob, ShapeError
 from segspec.layers.labelled import (
     ClassWeights,
+    Labelled,
     check_classes,
     check_label,
     check_weights,
@@ -63,12 +64,18 @@ class BoundaryLoss(LossLayer):
         check_weights(self.class_weights, bottoms[0].caffe_shape[1])
 
     def loss(self, bottoms: Sequence[jax.Array]) -> jax.Array:
-        score, label, counted = score_and_label(bottoms, self.ignore_label)
+        labelled = score_and_label(bottoms, self.ignore_label)
+        # image by image, and computed again for the gradient: else windows would hold 30 times the memory of the score
+        each, present = jax.lax.map(jax.checkpoint(self._of_image), labelled)
+        weights = weight_array(self.class_weights)
+        return region_losses.mean_region(each, jnp.where(present, 1.0 if weights is None else weights, 0.0))
+
+    def _of_image(self, labelled: Labelled) -> tuple[jax.Array, jax.Array]:
+        """The loss of each class in one image, and whether the label has a contour of it."""
+        score, label, counted = (array[None] for array in labelled)
         probability = jax.nn.softmax(score.astype(jnp.float32), axis=-1)
         truth = region_losses.one_hot(label, counted, score.shape[-1])
         predicted = boundary_losses.soft_contours(probability, counted, self.theta0)
         true = boundary_losses.soft_contours(truth, counted, self.theta0)
         each = boundary_losses.boundary_f1_losses(predicted, true, self.theta)
-        weights = weight_array(self.class_weights)
-        present = jnp.any(true > 0, axis=(1, 2))
-        return region_losses.mean_region(each, jnp.where(present, 1.0 if weights is None else weights, 0.0))
+        return each[0], jnp.any(true[0] > 0, axis=(0, 1))
