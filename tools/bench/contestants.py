@@ -1,0 +1,121 @@
+"""Who takes part in which contests."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from bench.contest import Contestant
+from bench.worker import serve_command
+
+
+class Configuration(NamedTuple):
+    """One way to run one of the two programs.
+
+    Attributes:
+        family: `segspec` or `torch`.
+        environment: changes of the environment (None: without the variable).
+        settings: of its workers.
+        precisions: contests that it takes part in without being named.
+        actions: contests that it can take part in.
+        help: what it is.
+    """
+
+    family: str
+    environment: Mapping[str, str | None]
+    settings: Mapping[str, object]
+    precisions: tuple[str, ...]
+    actions: tuple[str, ...]
+    help: str
+
+
+_ALL = ("float32", "high", "bfloat16")
+_BOTH = ("train", "infer")
+_AS_SHIPPED: Mapping[str, str | None] = {"SEGSPEC_NATIVE": None, "SEGSPEC_TUNE": None}
+
+NETS: Mapping[str, Configuration] = {
+    "segspec": Configuration("segspec", _AS_SHIPPED, {}, _ALL, _BOTH, "as it is installed"),
+    "pure-jax": Configuration(
+        "segspec", {**_AS_SHIPPED, "SEGSPEC_NATIVE": "0"}, {}, ("float32",), _BOTH, "without native kernels"
+    ),
+    "stock-jax": Configuration(
+        "segspec", {"SEGSPEC_NATIVE": "0", "SEGSPEC_TUNE": "0"}, {}, (), _BOTH, "without settings of the process either"
+    ),
+    "torch-nchw": Configuration(
+        "torch", {}, {"channels_last": False, "compile": False}, _ALL, _BOTH, "PyTorch's own layout"
+    ),
+    "torch-channels-last": Configuration(
+        "torch", {}, {"channels_last": True, "compile": False}, _ALL, _BOTH, "channels_last"
+    ),
+    "torch-compile": Configuration(
+        "torch", {}, {"channels_last": True, "compile": True}, _ALL, _BOTH, "channels_last and torch.compile"
+    ),
+    "torch-frozen": Configuration(
+        "torch",
+        {"TORCHINDUCTOR_FREEZING": "1"},
+        {"channels_last": True, "compile": True},
+        (),
+        ("infer",),
+        "torch.compile with weights as constants",
+    ),
+}
+"""Contestants between networks; at `bfloat16` those of PyTorch run under autocast."""
+
+
+def net_contestants(
+    action: str, precision: str, device: str, names: Sequence[str], torch_python: str
+) -> tuple[Contestant, ...]:
+    """Who trains or infers at a precision: those that are named, else those that take part by themselves."""
+    return tuple(
+        _net_contestant(name, configuration, device, torch_python)
+        for name, configuration in NETS.items()
+        if action in configuration.actions and (name in names if names else precision in configuration.precisions)
+    )
+
+
+def _net_contestant(name: str, configuration: Configuration, device: str, torch_python: str) -> Contestant:
+    family = configuration.family
+    return Contestant(
+        name,
+        family,
+        serve_command(f"net_{family}", torch_python if family == "torch" else sys.executable),
+        {**device_environment(family, device), **configuration.environment},
+        configuration.settings,
+    )
+
+
+def device_environment(family: str, device: str) -> dict[str, str | None]:
+    """What puts a contestant on its device, and keeps it from what others left behind.
+
+    Programs are always compiled anew, whose memory counts; on a GPU that several share, JAX may not take all memory at
+    its start.
+    """
+    if family == "torch":
+        return {} if device == "gpu" else {"CUDA_VISIBLE_DEVICES": ""}
+    if device == "gpu":
+        return {"SEGSPEC_CACHE": "", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    return {"SEGSPEC_CACHE": "", "JAX_PLATFORMS": "cpu"}
+
+
+def plain_contestants(
+    kind: str, variants: Mapping[str, tuple[str, Mapping[str, object]]], device: str, torch_python: str
+) -> tuple[Contestant, ...]:
+    """Contestants of a suite without precisions.
+
+    Args:
+        kind: of its workers, `ops` or `data`.
+        variants: family and settings by name.
+        device: `cpu` or `gpu`.
+        torch_python: the Python that has PyTorch.
+    """
+    return tuple(
+        Contestant(
+            name,
+            family,
+            serve_command(f"{kind}_{family}", torch_python if family == "torch" else sys.executable),
+            device_environment(family, device),
+            settings,
+        )
+        for name, (family, settings) in variants.items()
+    )
