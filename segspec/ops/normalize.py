@@ -42,8 +42,9 @@ def batch_moments(x: jax.Array) -> Moments:
 def batch_normalize(x: jax.Array, scale: jax.Array, shift: jax.Array, eps: float) -> tuple[jax.Array, Moments]:
     """scale (x - mean) / sqrt(variance + eps) + shift, with the batch's own mean and biased variance.
 
-    The backward pass keeps x and two vectors, and normalises x anew when dy has come: with g = scale dy and n = (x - mean) / sqrt(variance + eps),
-    dx = (g - mean(g) - n mean(g n)) / sqrt(variance + eps), dscale = sum(dy n), dshift = sum(dy).
+    The backward pass keeps x and two vectors, and normalises x anew when dy has come: with g = scale dy and
+    n = (x - mean) / sqrt(variance + eps), dx = (g - mean(g) - n mean(g n)) / sqrt(variance + eps),
+    dscale = sum(dy n), dshift = sum(dy).
 
     Args:
         x: (batch, height, width, channels), or (batch, channels, ...).

@@ -101,7 +101,9 @@ def make_step(
         state, gradients, metrics = _accumulate(one, before.state, batches)
         updates, optimizer_state = optimizer.update(gradients, before.optimizer, before.params)
         after = TrainState(optax.apply_updates(before.params, updates), state, optimizer_state)
-        finite = _all_finite((metrics["loss"], gradients, after))
+        # A gradient that is not finite is not finite in the new state either, whatever the rule; asking it too would
+        # keep all gradients beside the new state.
+        finite = _all_finite((metrics["loss"], after))
         kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
         return kept, {**metrics, "finite": finite}
 
@@ -114,7 +116,7 @@ def sparing_options() -> dict[str, str]:
     By default XLA runs operations on a CPU as early as it can, to have many of them ready at once. Those of a step use
     all cores by themselves, so that this wins nothing, and doubles the memory.
     """
-    device = jax.config.read("jax_default_device") or jax.devices()[0]
+    device = getattr(jax.config, "jax_default_device", None) or jax.devices()[0]
     return _accepted() if device.platform == "cpu" else {}
 
 
