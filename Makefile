@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 JOBS ?= 2
+BENCH_ARGS ?= table
 PYTEST_ARGS ?=
 
 NATIVE := tools/build_native.py tools/hatch_build.py $(wildcard segspec/ops/native/*.cc segspec/ops/native/*.h)
@@ -50,6 +51,11 @@ format: $(VENV)/dev.stamp ## Put the code into the project's format
 generate: $(VENV)/dev.stamp ## Write the files that are derived from the layer types
 	$(BIN)/python tools/generate.py
 
+.PHONY: bench
+bench: $(VENV)/oracle.stamp ## Measure speed and memory side by side with PyTorch (BENCH_ARGS: what, see docs/performance.md)
+	@mkdir -p runs
+	$(BIN)/python tools/bench/bench.py $(BENCH_ARGS) --out runs/bench.json --markdown runs/bench.md
+
 .PHONY: oracle
 oracle: $(VENV)/oracle.stamp ## Install the other implementations that tests compare with
 
@@ -60,7 +66,8 @@ lock: ## Pin the dependencies again after a change in pyproject.toml (UPGRADE=1:
 	$(LOCK) --group build --constraint requirements/run.txt --output-file requirements/build.txt
 	$(LOCK) pyproject.toml --group dev --constraint requirements/run.txt --constraint requirements/build.txt \
 		--output-file requirements/dev.txt
-	$(LOCK) --group oracle --constraint requirements/dev.txt --output-file requirements/oracle.txt
+	$(LOCK) --group oracle --constraint requirements/dev.txt --excludes requirements/torch.txt \
+		--output-file requirements/oracle.txt
 
 .PHONY: clean
 clean: ## Remove what make made; runs/ and data/ stay
@@ -81,7 +88,7 @@ $(VENV)/dev.stamp: pyproject.toml requirements/dev.txt requirements/build.txt $(
 	@touch $@
 
 $(VENV)/oracle.stamp: requirements/oracle.txt requirements/torch.txt $(VENV)/dev.stamp
-	$(INSTALL) --requirement requirements/oracle.txt
+	$(INSTALL) --no-deps --requirement requirements/oracle.txt
 	$(PIP) install --quiet --requirement requirements/torch.txt
 	@touch $@
 

@@ -68,6 +68,9 @@ COUNTS: list[tuple[str, tuple[str, ...], int]] = [
     # image-segmentation-keras
     ("segnet_mobilenet", (), 5_534_547),
     # DeepLab's releases; torchvision; segmentation_models.pytorch
+    ("fcn_resnet", ("aux=false", RESNET50), 32_957_013),
+    ("fcn_resnet", ("aux=false",), 51_949_141),
+    ("fcn_resnet", (RESNET50,), 35_322_218),
     ("deeplab_v1_largefov", (), 20_505_429),
     ("deeplab_v2_vgg16", (), 37_877_652),
     ("deeplab_v2_resnet101", (), 44_048_532),
@@ -221,7 +224,7 @@ def test_fits_other_sizes_odd_and_small(path: Path, size: tuple[int, int]) -> No
     assert net.blobs[net.prediction].shape == (2, height, width, net.classes.count)
 
 
-@pytest.mark.parametrize("name", ["pspnet", "icnet"])
+@pytest.mark.parametrize("name", ["pspnet", "icnet", "fcn_resnet"])
 def test_predicts_with_the_main_scores_rather_than_those_of_an_auxiliary_loss(name: str) -> None:
     net = graph(FOLDER / f"{name}.yaml")
     assert net.prediction == "score"

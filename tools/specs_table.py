@@ -17,6 +17,7 @@ SPECS = Path(__file__).resolve().parent.parent / "specs"
 VARIANTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "deeplab_v3": (("depth=6",),),
     "deeplab_v3plus": (("depth=6",),),
+    "fcn_resnet": (("aux=false",), ("aux=false", "depth=6")),
     "icnet": (("cascade=false",),),
     "pspnet": (
         ("aux=false",),

@@ -160,17 +160,40 @@ def test_an_unknown_map_is_refused(name: str) -> None:
         load_weights_map(name)
 
 
-@pytest.mark.parametrize("path", sorted((shipped("specs") / "weights").glob("*.yaml")), ids=lambda path: path.stem)
-def test_shipped_maps_fit_segnets_encoder(path: Path) -> None:
-    spec = load_net(shipped("specs") / "segnet_camvid.yaml")
-    graph = build(spec, "DEPLOY", image_inputs(1, 32, 32, 3, labels=False))
-    names = load_weights_map(path.stem)
-    takers = names.takers(graph, set(names.layers.values()))
-    widths = [
-        layer.outputs[0].shape[-1] for own in takers.values() for layer in own if layer.layer.type == "Convolution"
-    ]
-    assert widths == [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6
+def widths(name: str, spec: str, *overrides: str) -> list[int]:
+    """Channels of the convolutions of a shipped spec that a shipped map gives weights, in the order of the map."""
+    net = load_net(shipped("specs") / f"{spec}.yaml", overrides)
+    graph = build(net, "DEPLOY", image_inputs(1, 32, 32, 3, labels=False))
+    names = load_weights_map(name)
     assert names.channels == ("bgr" if names.layout == "caffe" else "rgb")
+    takers = names.takers(graph, set(names.layers.values()))
+    layers = [layer for own in takers.values() for layer in own]
+    return [layer.outputs[0].shape[-1] for layer in layers if layer.layer.type == "Convolution"]
+
+
+VGG16 = [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6
+SHIPPED = sorted(path.stem for path in (shipped("specs") / "weights").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name.startswith("vgg16")])
+def test_shipped_maps_of_vgg16_fit_segnets_encoder(name: str) -> None:
+    assert widths(name, "segnet_camvid") == VGG16
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if not name.startswith("vgg16")])
+@pytest.mark.parametrize("spec", ["deeplab_v3", "deeplab_v3plus", "fcn_resnet", "gcn", "refinenet"])
+def test_shipped_maps_of_resnets_fit_the_encoders_that_are_one(name: str, spec: str) -> None:
+    deep = "101" in name
+    expected = [64]
+    for width, units in ((64, 3), (128, 4), (256, 23 if deep else 6), (512, 3)):
+        expected += [width, width, 4 * width, 4 * width, *([width, width, 4 * width] * (units - 1))]
+    assert widths(name, spec, f"depth={23 if deep else 6}") == expected
+
+
+def test_the_map_of_caffes_resnet_names_its_layers(shared: Path) -> None:
+    text = (shared / "corpus/DrSleep__tensorflow-deeplab-resnet/misc/deploy.prototxt").read_text()
+    names = set(re.findall(r'name: "([^"]+)"', text))
+    assert set(load_weights_map("resnet101").layers.values()) <= names
 
 
 def test_torchvisions_numbers_are_those_of_its_modules() -> None:
