@@ -91,14 +91,12 @@ class Loader(Iterator[Batch]):
 
     Attributes:
         batch: number of the next batch: the state from which training resumes.
-        waited: seconds that the caller has spent waiting for batches.
     """
 
     def __init__(
         self, source: ImageSource, plan: Plan, seed: int, start: int, workers: int, timeout: float, prefetch: int = 2
     ):
         self.batch = start
-        self.waited = 0.0
         self._plan = plan
         self._timeout = timeout
         self._prefetch = prefetch if workers else 0
@@ -109,7 +107,6 @@ class Loader(Iterator[Batch]):
         self._finalizer = weakref.finalize(self, _stop, self._work, len(self._threads))
 
     def __next__(self) -> Batch:
-        started = time.monotonic()
         try:
             self._plan_ahead()
             if not self._pending:
@@ -121,7 +118,6 @@ class Loader(Iterator[Batch]):
             raise
         self._plan_ahead()
         self.batch += 1
-        self.waited += time.monotonic() - started
         return batch
 
     def __enter__(self) -> Self:

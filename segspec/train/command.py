@@ -29,7 +29,7 @@ from segspec.spec.flatten import flat_text
 from segspec.spec.net import load_net
 from segspec.spec.solver_file import load_solver, solver_text
 from segspec.spec.training import load_training
-from segspec.train.feed import feed
+from segspec.train.feed import Ahead, feed
 from segspec.train.from_caffe import read_caffe_training
 from segspec.train.labels import default_workers, settle_class_weights
 from segspec.train.loop import Training
@@ -170,12 +170,14 @@ class _Trainer:
         )
         say(self._describe(first))
         progress: AbstractContextManager[Progress] = Progress(solver.max_iter, first)
-        with listen() as wishes, loader, Log(self.folder.log, first) as log, progress as shown:
+        ahead = Ahead(feed(loader, solver.iter_size))
+        with listen() as wishes, loader, ahead, Log(self.folder.log, first) as log, progress as shown:
             training = Training(plan, self.folder, step, validate, self._save, self._begun, log, shown, wishes)
-            _, stopped = training.run(state, feed(loader, solver.iter_size), first)
+            _, stopped = training.run(state, ahead, first)
         if stopped:
             say(f"stopped; go on with: segspec train --resume {self.folder.path}")
             return 128 + stopped
+        say(f"{training.waiting:.1%} of the time was spent waiting for data")
         say(f"done: {self.folder.path} (log.jsonl, curves.png, snapshots/)")
         return 0
 

@@ -6,36 +6,53 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from segspec.errors import DataError, Diagnostic, RunError, SpecError
 from segspec.run.folder import RunFolder
 from segspec.run.log import Log, read_log
-from segspec.train.curves import draw_curves
+from segspec.train.background import Background
 from segspec.train.feed import Fed
 from segspec.train.memory import explain_full_memory
-from segspec.train.progress import Progress, Record, Speed
+from segspec.train.progress import Pace, Progress, Record, Speed
 from segspec.train.rate import learning_rate
 from segspec.train.session import Plan, Score, Validator
 from segspec.train.signals import Wishes
 from segspec.train.step import Metrics, MicroBatches, Step, TrainState, batch_key, find_non_finite
 
 CURVE_SECONDS = 20.0
+CURVE_SHARE = 50
+"""The curves are drawn again after this many times the time that the last drawing took, if that is longer."""
 SHOWN_IMAGES = 8
 Save = Callable[[int, TrainState, Score | None], None]
+
+
+class _Done(NamedTuple):
+    """An iteration that is made and not yet told: how many are, its metrics, and the speed."""
+
+    iterations: int
+    metrics: Metrics
+    speed: Pace
 
 
 @dataclass
 class Training:
     """What the loop works with.
 
+    The device is kept at work: the images of an iteration are ready before it, figures of the iteration before are told
+    while it computes, snapshots and curves are written by threads.
+
     Attributes:
         plan: net, solver and images.
         folder: the run folder.
         step: one iteration.
         validate: a test pass, or None without test images.
-        save: writes a snapshot: iterations done, state, and the score at that iteration if there is one.
+        save: writes a snapshot: iterations done, state (NumPy arrays), and the score at that iteration if there is one.
         begun: called when the first iteration has been made.
         log, progress: where figures go.
         wishes: what signals ask for.
@@ -50,8 +67,15 @@ class Training:
     log: Log
     progress: Progress
     wishes: Wishes
-    _losses: deque[float] = field(default_factory=deque)
-    _drawn: float = 0.0
+    _next_drawing: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        solver = self.plan.solver
+        self._losses: deque[float] = deque(maxlen=solver.average_loss)
+        self._rate = jax.jit(learning_rate(solver))
+        self._speed = Speed(solver.iter_size * self.plan.data.batch_size)
+        self._writer = Background("segspec-snapshots")
+        self._artist = Background("segspec-curves")
 
     def run(self, state: TrainState, feed: Iterator[Fed], first: int) -> tuple[TrainState, int]:
         """Trains from iteration `first` on.
@@ -59,43 +83,57 @@ class Training:
         Returns:
             The last state, and the number of the signal that stopped the training (0: it is done).
         """
-        solver = self.plan.solver
-        self._losses = deque(maxlen=solver.average_loss)
-        self._drawn = time.monotonic()
-        rate = learning_rate(solver)
-        speed = Speed(solver.iter_size * self.plan.data.batch_size)
-        self._begin(state, first)
-        fed = next(feed) if first < solver.max_iter else None
-        for iteration in range(first, solver.max_iter):
+        self._next_drawing = time.monotonic() + CURVE_SECONDS
+        with self._writer, self._artist:
+            self._begin(state, first)
+            state, stopped = self._iterate(state, feed, first)
+        self._draw()
+        return state, stopped
+
+    @property
+    def waiting(self) -> float:
+        """Share of the time since the first iteration, 0..1, that the training waited for images."""
+        return self._speed.total_waiting
+
+    def _iterate(self, state: TrainState, feed: Iterator[Fed], first: int) -> tuple[TrainState, int]:
+        max_iter = self.plan.solver.max_iter
+        fed = next(feed) if first < max_iter else None
+        told: _Done | None = None
+        for iteration in range(first, max_iter):
             assert fed is not None
             with explain_full_memory(self.plan.data.batch_size):
                 state, metrics = self._step(state, fed, iteration)
-                ahead = next(feed) if iteration + 1 < solver.max_iter else None
-                values = {name: float(value) for name, value in metrics.items() if jnp.ndim(value) == 0}
-            if not values.pop("finite"):
+                self._report(told)
+                finite = bool(metrics["finite"])  # waits for the step
+            if not finite:
+                self._artist.wait()
                 self._draw()
                 raise self._diverged(state, fed, iteration)
             if iteration == first:
+                self._writer.wait()  # an earlier run is given up only for one that has a snapshot
                 self.begun()
-            speed.mark(fed.waited)
-            self._report(values, iteration + 1, float(rate(jnp.int32(iteration))), speed)
-            fed = ahead
-            if self._settle(state, iteration + 1):
-                return state, self.wishes.stop
-        self._draw()
+            free = time.monotonic()
+            fed = next(feed) if iteration + 1 < max_iter else None
+            told = _Done(iteration + 1, metrics, self._speed.mark(time.monotonic() - free))
+            self._writer.check()
+            if self._is_due(iteration + 1):
+                self._report(told)
+                told = None
+                if self._settle(state, iteration + 1):
+                    return state, self.wishes.stop
         return state, 0
 
     def _begin(self, state: TrainState, first: int) -> None:
         """A snapshot before the first iteration, so that a run can be resumed from then on; a test that is yet due."""
         solver = self.plan.solver
         if first == 0 and solver.snapshot:
-            self.save(0, state, None)
+            self._save(0, state, None)
         due = self._is_test_due(first) if first else bool(solver.test_interval) and solver.test_initialization
         if not due or any("miou" in record and record["iteration"] == first for record in read_log(self.folder.log)):
             return
         score = self._test(state)
         if score is not None and first:
-            self.save(first, state, score)
+            self._save(first, state, score)
         self._tell(score, first)
 
     def _is_test_due(self, done: int) -> bool:
@@ -104,51 +142,70 @@ class Training:
 
     def _step(self, state: TrainState, fed: Fed, iteration: int) -> tuple[TrainState, Metrics]:
         try:
-            return self.step(state, fed.batches, jnp.int32(iteration))
+            return self.step(state, fed.batches, jax.device_put(np.int32(iteration)))
         except SpecError as error:
             reason, place = error.diagnostics[0], fed.names[0]
             hint = "set new_height and new_width, or crop_size, to give all images one size that fits"
             diagnostic = Diagnostic(f"the net does not fit this image: {reason.message}", hint=hint, place=place)
             raise DataError(diagnostic) from None
 
-    def _report(self, values: dict[str, float], done: int, rate: float, speed: Speed) -> None:
-        solver = self.plan.solver
+    def _report(self, done: _Done | None) -> None:
+        """Shows and logs an iteration, if there is one that was not yet."""
+        if done is None:
+            return
+        solver, number = self.plan.solver, done.iterations
+        scalars = {name: value for name, value in done.metrics.items() if jnp.ndim(value) == 0 and name != "finite"}
+        values = {name: float(value) for name, value in jax.device_get(scalars).items()}
         self._losses.append(values["loss"])
         record = {
             **values,
-            "iteration": done,
+            "iteration": number,
             "smoothed_loss": sum(self._losses) / len(self._losses),
-            "rate": rate,
-            "images_per_second": speed.rate,
-            "seconds_per_iteration": speed.seconds,
-            "waiting": speed.waiting,
+            "rate": float(self._rate(np.int32(number - 1))),
+            "images_per_second": done.speed.rate,
+            "seconds_per_iteration": done.speed.seconds,
+            "waiting": done.speed.waiting,
         }
-        due = bool(solver.display) and (done % solver.display == 0 or done in (1, solver.max_iter))
+        due = bool(solver.display) and (number % solver.display == 0 or number in (1, solver.max_iter))
         self.progress.iteration(record, display=due)
         if due:
             self._keep(record)
 
+    def _is_due(self, done: int) -> bool:
+        """Whether anything is to be done with the state after an iteration."""
+        asked = self._is_stopping() or self.wishes.snapshot
+        return asked or self._is_test_due(done) or self._is_snapshot_due(done) or done == self.plan.solver.max_iter
+
+    def _is_snapshot_due(self, done: int) -> bool:
+        solver = self.plan.solver
+        regular = bool(solver.snapshot) and done % solver.snapshot == 0
+        return regular or (done == solver.max_iter and solver.snapshot_after_train)
+
     def _settle(self, state: TrainState, done: int) -> bool:
         """What is due after an iteration: a test, a snapshot. Returns whether to stop."""
-        solver = self.plan.solver
-        last = done == solver.max_iter
         score = self._test(state) if self._is_test_due(done) else None
         self._tell(score, done)
         stopping = self._is_stopping()
-        regular = bool(solver.snapshot) and done % solver.snapshot == 0
-        if regular or stopping or self.wishes.snapshot or (last and solver.snapshot_after_train):
-            self.save(done, state, score)
+        if stopping or self.wishes.snapshot or self._is_snapshot_due(done):
+            self._save(done, state, score)
             self.wishes.snapshot = False
-        if stopping:
-            self._draw()
         return stopping
+
+    def _save(self, done: int, state: TrainState, score: Score | None) -> None:
+        """Has a snapshot written beside the training, of a copy: the next step takes the arrays themselves."""
+        self._writer.submit(partial(self.save, done, jax.tree.map(np.array, state), score))
 
     def _is_stopping(self) -> bool:
         return bool(self.wishes.stop)
 
     def _test(self, state: TrainState) -> Score | None:
         """A test pass; None where there is nothing to test on, or a signal cut it short."""
-        return None if self.validate is None else self.validate(state.params, state.state, self._is_stopping)
+        if self.validate is None:
+            return None
+        started = time.monotonic()
+        score = self.validate(state.params, state.state, self._is_stopping)
+        self._speed.leave_out(time.monotonic() - started)
+        return score
 
     def _tell(self, score: Score | None, done: int) -> None:
         """Shows and logs the outcome of a test, if there was one."""
@@ -159,14 +216,19 @@ class Training:
         self._keep(record)
 
     def _keep(self, record: Record) -> None:
-        """Logs a record, and draws the curves anew when the last picture is old."""
+        """Logs a record, and has the curves drawn anew when the last picture is old."""
         self.log.append(record)
-        if time.monotonic() - self._drawn > CURVE_SECONDS:
-            self._draw()
+        self._artist.check()
+        if time.monotonic() > self._next_drawing and not self._artist.busy:
+            self._artist.submit(self._draw)
 
     def _draw(self) -> None:
+        from segspec.train.curves import draw_curves  # here, since it takes Matplotlib long to load
+
+        started = time.monotonic()
         draw_curves(read_log(self.folder.log), self.folder.curves)
-        self._drawn = time.monotonic()
+        took = time.monotonic() - started
+        self._next_drawing = time.monotonic() + max(CURVE_SECONDS, CURVE_SHARE * took)
 
     def _diverged(self, state: TrainState, fed: Fed, iteration: int) -> RunError:
         """The error for an iteration that is not finite; the state is still the one before it."""

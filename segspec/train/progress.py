@@ -6,7 +6,7 @@ import sys
 import time
 from collections import deque
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, NamedTuple, Self, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -14,36 +14,62 @@ if TYPE_CHECKING:
 Record = dict[str, float]
 
 
+class Pace(NamedTuple):
+    """How fast a training is at one moment.
+
+    Attributes:
+        seconds: of one iteration; 0 before two have ended.
+        rate: images a second; 0 before two iterations have ended.
+        waiting: share of the time, 0..1, that the training waited for images.
+    """
+
+    seconds: float
+    rate: float
+    waiting: float
+
+
+class _Mark(NamedTuple):
+    """The end of an iteration: when it was, tests left out, and the seconds spent waiting so far."""
+
+    time: float
+    waited: float
+
+
 class Speed:
-    """Images a second over the last iterations, and what share of the time was spent waiting for data."""
+    """Images a second over the last iterations, and what share of the time was spent waiting for images.
+
+    The first iteration, which compiles, and tests do not count.
+    """
 
     def __init__(self, images: int, window: int = 20):
         self.images = images
-        self.marks: deque[tuple[float, float]] = deque(maxlen=window + 1)
+        self._marks: deque[_Mark] = deque(maxlen=window + 1)
+        self._first: _Mark | None = None
+        self._left_out = 0.0
+        self._waited = 0.0
 
-    def mark(self, waited: float) -> None:
-        """Notes the end of an iteration; `waited` is the total of seconds spent waiting for data so far."""
-        self.marks.append((time.monotonic(), waited))
+    def mark(self, waited: float) -> Pace:
+        """Notes the end of an iteration, and the seconds that were then waited for the images of the next."""
+        self._waited += waited
+        mark = _Mark(time.monotonic() - self._left_out, self._waited)
+        self._first = self._first or mark
+        self._marks.append(mark)
+        seconds = (mark.time - self._marks[0].time) / max(1, len(self._marks) - 1)
+        return Pace(seconds, self.images / seconds if seconds else 0.0, _waiting(self._marks[0], mark))
+
+    def leave_out(self, seconds: float) -> None:
+        """Says that so much time went into something else than iterations."""
+        self._left_out += seconds
 
     @property
-    def seconds(self) -> float:
-        """Seconds an iteration; 0 before two have ended."""
-        if len(self.marks) < 2:
-            return 0.0
-        return (self.marks[-1][0] - self.marks[0][0]) / (len(self.marks) - 1)
+    def total_waiting(self) -> float:
+        """Share of the time of all iterations, 0..1, that was spent waiting for images."""
+        return _waiting(self._first, self._marks[-1]) if self._first else 0.0
 
-    @property
-    def rate(self) -> float:
-        """Images a second; 0 before two iterations have ended."""
-        return self.images / self.seconds if self.seconds else 0.0
 
-    @property
-    def waiting(self) -> float:
-        """Share of the time, 0..1, that the step waited for images."""
-        if len(self.marks) < 2 or not self.seconds:
-            return 0.0
-        elapsed = self.marks[-1][0] - self.marks[0][0]
-        return min(1.0, max(0.0, (self.marks[-1][1] - self.marks[0][1]) / elapsed))
+def _waiting(start: _Mark, end: _Mark) -> float:
+    elapsed = end.time - start.time
+    return min(1.0, (end.waited - start.waited) / elapsed) if elapsed > 0 else 0.0
 
 
 def describe_iteration(record: Record, iterations: int) -> str:

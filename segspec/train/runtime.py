@@ -12,9 +12,6 @@ from segspec.cache import cache_folder
 from segspec.errors import RunError
 from segspec.spec.solver import Precision, Solver
 
-KEPT_FROM_SECONDS = 0.5
-"""What compiles more quickly than this is not worth a file."""
-
 _MATMUL: dict[Precision, str | None] = {"float32": "highest", "high": "high", "bfloat16": None}
 """JAX's name of each precision, strictest first; its own default, None, is TF32 or bfloat16 where that is quicker."""
 
@@ -33,7 +30,9 @@ def prepare(solver: Solver | None = None) -> None:
         # JAX warns of an entry that a killed process left torn, and of a folder it cannot write to; it then compiles.
         warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache", UserWarning)
         jax.config.update("jax_compilation_cache_dir", str(folder / "jax"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", KEPT_FROM_SECONDS)
+        # Whatever was compiled is kept, however quickly and small: a start has some, and each takes longer than a file.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     if solver is not None and solver.solver_mode is not None:
         _select(solver.solver_mode)
     jax.config.update("jax_default_matmul_precision", _MATMUL["float32" if solver is None else solver.precision])

@@ -225,12 +225,6 @@ def test_a_forgotten_loader_ends_its_threads() -> None:
     next(training_batches(Numbers(10), 2, workers=3))
 
 
-def test_waiting_is_measured() -> None:
-    with training_batches(Numbers(9, lambda index: time.sleep(0.02)), 2, workers=0) as loader:
-        next(loader)
-        assert 0.03 < loader.waited < 5
-
-
 def test_a_drawn_source_runs_through() -> None:
     source = DrawnSource(SyntheticSquares(count=3, height=16, width=20), Transform(crop=(8, 8)))
     loader: Loader

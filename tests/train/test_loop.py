@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,8 @@ from segspec.errors import DataError, RunError, SpecError
 from segspec.run.folder import RunFolder
 from segspec.run.log import Log, read_log
 from segspec.spec.solver import Solver
-from segspec.train import loop
+from segspec.train import curves, loop
+from segspec.train.background import Background, Job
 from segspec.train.feed import Fed
 from segspec.train.loop import Training
 from segspec.train.signals import Wishes
@@ -62,7 +64,7 @@ class Bench:
     def feed(self) -> Iterator[Fed]:
         batches = MicroBatches(jnp.zeros((1, 2, 4, 4, 3)), jnp.zeros((1, 2, 4, 4, 1)))
         for number in itertools.count():
-            yield Fed(batches, (f"{number}.png",), 0.0)
+            yield Fed(batches, (f"{number}.png",))
 
     def run(self) -> int:
         shown = SimpleNamespace(iteration=lambda record, display: None, test=lambda record: None)
@@ -76,6 +78,13 @@ class Bench:
 
     def begun(self) -> None:
         self.events.append("begun")
+
+
+class Immediate(Background):
+    """Does every job at once, so that events have an order."""
+
+    def submit(self, job: Job) -> None:
+        job()
 
 
 class State(int):
@@ -92,7 +101,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Benc
     def make(first: int = 0, tested: bool = True, **solver: Any) -> Bench:
         fields = {"base_lr": 0.1, "max_iter": 4, "display": 1, "snapshot": 0, "snapshot_after_train": False, **solver}
         made = Bench(RunFolder(tmp_path), Solver.model_validate(fields), first, tested)
-        monkeypatch.setattr(loop, "draw_curves", lambda records, path: made.events.append("draw"))
+        monkeypatch.setattr(curves, "draw_curves", lambda records, path: made.events.append("draw"))
+        monkeypatch.setattr(loop, "Background", Immediate)
         return made
 
     return make
@@ -193,3 +203,45 @@ def test_an_image_that_the_net_does_not_take_is_named(bench: Any) -> None:
     made.at = refuse
     with pytest.raises(DataError, match=r"^0\.png: the net does not fit this image: too small\n  set new_height"):
         made.run()
+
+
+def test_a_step_does_not_wait_for_a_snapshot_which_holds_the_state_of_its_time(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = bench(snapshot=2, max_iter=3)
+    monkeypatch.setattr(loop, "Background", Background)
+    stepped, saved = threading.Event(), []
+    made.at = lambda iteration: stepped.set() if iteration == 2 else None
+
+    def save(iteration: int, state: Any, score: Any) -> None:
+        if iteration:
+            assert stepped.wait(10), "the step after a snapshot waits for it"
+        saved.append((iteration, int(state)))
+
+    made.save = save
+    made.run()
+    assert saved == [(0, 0), (2, 2)]
+
+
+def test_a_snapshot_that_cannot_be_written_ends_the_training(bench: Any) -> None:
+    made = bench(snapshot=2, max_iter=50)
+
+    def save(iteration: int, state: Any, score: Any) -> None:
+        if iteration:
+            raise RunError("disk full")
+
+    made.save = save
+    with pytest.raises(RunError, match="disk full"):
+        made.run()
+    assert "step 10" not in made.events
+
+
+def test_an_iteration_is_told_before_its_snapshot_and_else_while_the_next_computes(bench: Any) -> None:
+    made = bench(snapshot=2, max_iter=4)
+    logged: list[int] = []
+    made.at = lambda iteration: logged.append(len(read_log(made.folder.log)))
+    saved: list[int] = []
+    made.save = lambda iteration, state, score: saved.append(len(read_log(made.folder.log)))
+    made.run()
+    assert logged == [0, 0, 2, 2]
+    assert saved == [0, 2, 4]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import pytest
 
@@ -59,13 +60,30 @@ def test_at_a_terminal_there_is_one_live_line_with_the_messages_above(monkeypatc
     assert "iteration 6/10" not in text, "displays are no lines of their own at a terminal"
 
 
-def test_the_speed_counts_a_window_of_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([0.0, 10.0, 12.0, 14.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
+@pytest.fixture
+def clock_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets the clock."""
+    return lambda now: monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+
+
+def test_the_speed_counts_a_window_of_iterations(clock_at: Callable[[float], None]) -> None:
     speed = Speed(8, window=2)
-    assert (speed.rate, speed.seconds, speed.waiting) == (0, 0, 0)
-    for waited in (0.0, 3.0, 3.5, 4.0):
-        speed.mark(waited)
-    assert (speed.seconds, speed.rate, speed.waiting) == (2.0, 4.0, 0.25), (
-        "the slow first iteration has left the window"
-    )
+    assert speed.total_waiting == 0
+    paces = []
+    for now, waited in ((0.0, 0.0), (10.0, 3.0), (12.0, 0.5), (14.0, 0.5)):
+        clock_at(now)
+        paces.append(speed.mark(waited))
+    assert paces[0] == (0, 0, 0)
+    assert paces[1] == (10.0, 0.8, 0.3)
+    assert paces[3] == (2.0, 4.0, 0.25), "the slow first iteration has left the window"
+    assert speed.total_waiting == 4 / 14
+
+
+def test_a_test_pass_is_no_part_of_the_speed(clock_at: Callable[[float], None]) -> None:
+    speed = Speed(1)
+    for now in (0.0, 2.0):
+        clock_at(now)
+        speed.mark(0.5)
+    speed.leave_out(100.0)
+    clock_at(104.0)
+    assert speed.mark(0.5) == (2.0, 0.5, 0.25)

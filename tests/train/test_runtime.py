@@ -12,7 +12,12 @@ from segspec.errors import RunError
 from segspec.spec.solver import Precision, Solver
 from segspec.train.runtime import prepare, strictest
 
-SETTINGS = ("jax_compilation_cache_dir", "jax_default_matmul_precision", "jax_persistent_cache_min_compile_time_secs")
+SETTINGS = (
+    "jax_compilation_cache_dir",
+    "jax_default_matmul_precision",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +37,8 @@ def test_compiled_programs_are_kept_in_the_cache_folder(monkeypatch: pytest.Monk
     monkeypatch.setenv("SEGSPEC_CACHE", str(tmp_path))
     prepare()
     assert jax.config.jax_compilation_cache_dir == str(tmp_path / "jax")
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == 0, "small programs too"
+    assert jax.config.jax_persistent_cache_min_entry_size_bytes == -1
 
 
 def test_without_a_cache_jax_is_told_of_none(monkeypatch: pytest.MonkeyPatch) -> None:
