@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from bench import command
-from bench.contest import Contestant, Rules, Team, repeats, show_seconds
+from bench.contest import Contestant, Rules, Team, refuse_beside, repeats, show_seconds
 from bench.contestants import NETS, device_environment, net_contestants
 from bench.launch import Launch, race
 from bench.machine import peak_resident, relevant
@@ -26,7 +26,7 @@ for line in sys.stdin:
     request = json.loads(line)
     if "open" in request:
         assert request["open"]["network"] == "segnet"
-        answer = {"info": {"parameters": 5}, "seconds": 0.1}
+        answer = {"info": {"parameters": 5}, "seconds": 0.1, "peak": 100}
     else:
         turns += 1
         {DEED}
@@ -108,6 +108,15 @@ def test_a_program_is_timed_until_it_says_what_it_was_started_for(tmp_path: Path
     assert says.info == {"trace": 0.5, "loss": 1.0}
     assert fails.error == "ended with status 1: no"
     assert silent.error == "ended with status 0: 1"
+
+
+def test_a_worker_that_would_not_fit_beside_the_others_is_not_started() -> None:
+    assert refuse_beside(2 * 10**9, 10**9, "cpu") == (
+        "may need 2.0 GB of memory beside the others, where 1.0 GB are free"
+    )
+    assert refuse_beside(2 * 10**9, 10**9, "gpu") is None
+    assert refuse_beside(2 * 10**9, 3 * 10**9, "cpu") is None
+    assert refuse_beside(2 * 10**9, None, "cpu") is None
 
 
 def test_quick_tasks_are_repeated_within_a_turn() -> None:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from bench.figures import spread
-from bench.machine import load_average
+from bench.machine import free_memory, load_average
 from bench.results import Contest, Entry, Task
 from bench.worker import DeadError, FailedError, Worker
 
@@ -20,6 +20,8 @@ SETTLE_SECONDS = 0.05
 """Between turns: threads of the last worker that spin for work have gone to sleep by then."""
 
 MOST_REPEATS = 50
+RESERVE = 1.2
+"""What is expected to need more than the free memory over this factor is not tried."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,10 @@ class Team:
     def contest(self, suite: str, task: Task) -> Contest:
         """Does a task with every contestant. One that dies is reported with its reason; the others go on."""
         before, order = load_average(), random.Random(self.rules.seed)
-        turns = {contestant.name: self._open(contestant, task) for contestant in self.contestants}
+        turns: dict[str, _Turns] = {}
+        for contestant in self.contestants:
+            most = max((each.peak or 0 for each in turns.values()), default=0)
+            turns[contestant.name] = self._open(contestant, task, most)
         for number in range(self.rules.rounds):
             able = [contestant for contestant in self.contestants if turns[contestant.name].error is None]
             for contestant in order.sample(able, len(able)):
@@ -100,15 +105,18 @@ class Team:
         entries = tuple(_entry(contestant, turns[contestant.name]) for contestant in self.contestants)
         return Contest(suite, task, entries, (before, load_average()))
 
-    def _open(self, contestant: Contestant, task: Task) -> _Turns:
-        """Starts a contestant's worker, if it has none, and has it warm up."""
+    def _open(self, contestant: Contestant, task: Task, most: int) -> _Turns:
+        """Starts a contestant's worker, if it has none, and has it warm up; `most` bytes are what others needed."""
         turns = _Turns()
+        if reason := refuse_beside(most, free_memory(), task.get("device")):
+            self._fail(contestant, turns, MemoryError(reason))
+            return turns
         try:
             answer = self._worker(contestant).ask({"open": {**task, **contestant.settings}})
         except (DeadError, FailedError, OSError) as error:
             self._fail(contestant, turns, error)
             return turns
-        turns.info = answer["info"]
+        turns.info, turns.peak = answer["info"], answer["peak"]
         turns.repeat = repeats(answer["seconds"], self.rules.turn_seconds)
         self.rules.say(f"  {contestant.name}: ready, {show_seconds(answer['seconds'])}")
         return turns
@@ -143,6 +151,13 @@ class Team:
 def _entry(contestant: Contestant, turns: _Turns) -> Entry:
     info = {**turns.info, "repeat": turns.repeat}
     return Entry(contestant.name, contestant.family, tuple(turns.values), turns.peak, info, turns.error)
+
+
+def refuse_beside(needed: int, free: int | None, device: str | None) -> str | None:
+    """Why one more worker that may need so many bytes cannot be started beside the others, or None."""
+    if device == "gpu" or free is None or needed * RESERVE <= free:
+        return None
+    return f"may need {needed / 1e9:.1f} GB of memory beside the others, where {free / 1e9:.1f} GB are free"
 
 
 def repeats(seconds: float, turn_seconds: float) -> int:

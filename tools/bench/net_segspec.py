@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bench.case import Case
+from bench.case import Case, Memory
 from bench.net_task import CLASS_WEIGHTS, SOLVER, SPECS, NetTask, draw_batch
 from segspec.evaluate.model import deploy_graph
 from segspec.graph.graph import Graph
@@ -64,7 +64,7 @@ def _training(task: NetTask) -> Case:
             raise ArithmeticError(f"iteration {done} is not finite")
         return values["loss"]
 
-    return Case(step, info, device_peak=_device_peak)
+    return Case(step, info, device_memory=_device_memory)
 
 
 def _inference(task: NetTask) -> Case:
@@ -79,7 +79,7 @@ def _inference(task: NetTask) -> Case:
     def step() -> None:
         jax.block_until_ready(predict(params, state, images))
 
-    return Case(step, info, device_peak=_device_peak)
+    return Case(step, info, device_memory=_device_memory)
 
 
 def _prediction(graph: Graph, spec: NetSpec, dtype: str) -> Callable[[Tree, Tree, jax.Array], jax.Array]:
@@ -101,7 +101,7 @@ def _describe(lowered: Any) -> dict[str, Any]:
     return {"custom_calls": counted, "device": str(jax.devices()[0]), "threads": None}
 
 
-def _device_peak() -> int | None:
-    """Most bytes held on a GPU; None on a CPU, which has none of its own."""
-    statistics = jax.local_devices()[0].memory_stats()
-    return int(statistics["peak_bytes_in_use"]) if statistics else None
+def _device_memory() -> Memory | None:
+    """Of a GPU; None on a CPU, which has no memory of its own."""
+    found = jax.local_devices()[0].memory_stats()
+    return Memory(int(found["bytes_in_use"]), int(found["peak_bytes_in_use"])) if found else None

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.case import Case
+from bench.case import Case, Memory
 from bench.net_task import (
     CLASS_WEIGHTS,
     CLASSES,
@@ -38,11 +38,12 @@ def open_case(settings: Mapping[str, Any]) -> Case:
     images, labels = (torch.from_numpy(array).to(device) for array in draw_batch(task.size, task.batch))
     images = images.permute(0, 3, 1, 2).contiguous(memory_format=layout)
     info = {"parameters": count_parameters(net), **describe(device)}
+    step: Callable[[], float | None]
     if task.action == "train":
         step = _training(net, images, labels.long(), task, settings)
     else:
         step = _inference(net, images, task, settings)
-    return Case(step, info, device_peak=device_peak(device))
+    return Case(step, info, device_memory=device_memory(device))
 
 
 def select_device(name: str) -> torch.device:
@@ -62,9 +63,15 @@ def describe(device: torch.device) -> dict[str, Any]:
     return {"device": name, "threads": torch.get_num_threads()}
 
 
-def device_peak(device: torch.device) -> Callable[[], int | None]:
-    """A function that says how many bytes were held on a GPU at most; None on a CPU."""
-    return lambda: torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+def device_memory(device: torch.device) -> Callable[[], Memory | None]:
+    """A function that says what is held on a GPU; None on a CPU, which has no memory of its own."""
+
+    def held() -> Memory | None:
+        if device.type != "cuda":
+            return None
+        return Memory(torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device))
+
+    return held
 
 
 def _set_precision(task: NetTask) -> None:

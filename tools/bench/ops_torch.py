@@ -46,12 +46,12 @@ def _pooling(task: Mapping[str, Any], tensor: Draw) -> Callable[[], object]:
     values = tensor((batch, -(-height // 2), -(-width // 2), channels), 1)
 
     def pool(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return functional.max_pool2d(x, 2, 2, ceil_mode=True, return_indices=True)  # type: ignore[no-any-return]
+        return functional.max_pool2d(x, 2, 2, ceil_mode=True, return_indices=True)
 
     mask = pool(x)[1]
 
     def unpool(values: torch.Tensor) -> torch.Tensor:
-        return functional.max_unpool2d(values, mask, 2, 2, output_size=(height, width))
+        return functional.max_unpool2d(values, mask, [2, 2], [2, 2], output_size=(height, width))
 
     match task["op"]:
         case "pool":

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, TextIO
 
-from bench.case import Case
+from bench.case import Case, Memory
 from bench.machine import peak_resident, resident
 
 KINDS = ("net_segspec", "net_torch", "ops_segspec", "ops_torch", "data_segspec", "data_torch")
@@ -57,22 +57,26 @@ def _open(open_case: Any, task: Mapping[str, Any]) -> tuple[Case, dict[str, Any]
     """A task made ready: compiled, and done a few times."""
     began = time.perf_counter()
     case: Case = open_case(task)
-    held = resident()
+    before = _memory(case)
     seconds = [_timed(case) for _ in range(WARM_STEPS)]
     info = {
         **case.info,
         "seconds_before_first_step": time.perf_counter() - began - sum(seconds),
         "seconds_of_first_step": seconds[0],
-        "bytes_before_first_step": held,
+        "bytes_before_first_step": before.held,
     }
-    return case, {"info": info, "seconds": seconds[-1]}
+    return case, {"info": info, "seconds": seconds[-1], "peak": _memory(case).peak}
 
 
 def _measure(case: Case, repeat: int) -> dict[str, Any]:
     case.begin_turn()
     seconds = [_timed(case) for _ in range(repeat)]
-    peak = case.device_peak()
-    return {"seconds": seconds, "peak": peak_resident() if peak is None else peak, "last": case.last}
+    return {"seconds": seconds, "peak": _memory(case).peak, "last": case.last}
+
+
+def _memory(case: Case) -> Memory:
+    """Of the device, else of this process."""
+    return case.device_memory() or Memory(resident() or 0, peak_resident())
 
 
 def _timed(case: Case) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from bench.contest import Team
+from bench.contest import RESERVE, Team
 from bench.contestants import net_contestants
 from bench.figures import log_slope
 from bench.machine import free_memory
@@ -21,8 +21,6 @@ BATCH_SIZE = (180, 240)
 
 CONTESTANTS = ("segspec", "torch-channels-last")
 ROUNDS = 3
-RESERVE = 1.2
-"""A task is left out where it is expected to need more than the free memory over this factor."""
 
 
 def run_scaling(options: Options) -> Iterator[Contest]:

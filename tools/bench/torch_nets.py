@@ -57,8 +57,8 @@ def segnet(classes: int) -> EncoderDecoder:
     """SegNet: 13 + 13 convolutions of 3 x 3."""
     encoder = ((3, 64, 64), (64, 128, 128), (128, 256, 256, 256), (256, 512, 512, 512), (512, 512, 512, 512))
     decoder = ((512, 512, 512, 512), (512, 512, 512, 256), (256, 256, 256, 128), (128, 128, 64), (64, 64))
-    stages = ([_stage(widths, 3, relu=True) for widths in half] for half in (encoder, decoder))
-    return EncoderDecoder(*stages, nn.Conv2d(64, classes, 3, padding=1), nn.Identity())
+    encoder_stages, decoder_stages = ([_stage(widths, 3, relu=True) for widths in half] for half in (encoder, decoder))
+    return EncoderDecoder(encoder_stages, decoder_stages, nn.Conv2d(64, classes, 3, padding=1), nn.Identity())
 
 
 def segnet_basic(classes: int) -> EncoderDecoder:
