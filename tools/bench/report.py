@@ -76,7 +76,7 @@ def _machine(document: Mapping[str, Any]) -> str:
 def _suite(suite: str, contests: Sequence[Contest]) -> str:
     head, columns = COLUMNS.get(suite, COLUMNS["train"])
     rows = [(*columns(contest, entry), *_ending(contest, entry)) for contest in contests for entry in contest.entries]
-    text = table((*head, "ratio", "quartiles", "load"), rows)
+    text = table((*head, "time over best", "quartiles", "load"), rows)
     return f"{text}\n\n{_growths(contests)}" if suite == "scaling" else text
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from bench.contest import RESERVE, Team
+from bench.contest import RESERVE, Contestant, Rules, Team
 from bench.contestants import net_contestants
 from bench.figures import log_slope
 from bench.machine import free_memory
@@ -64,11 +65,21 @@ def _contest(task: dict[str, Any], before: Contest | None, options: Options) -> 
             options.rules.say(f"  {contestant.name}: left out: {reason}")
             entries.append(Entry(contestant.name, contestant.family, error=reason))
             continue
-        with Team([contestant], options.rules) as team:
-            found = team.contest("scaling", task)
+        found = _measure(contestant, task, options.rules)
         entries.extend(found.entries)
         load = (*load[:1], *found.load[len(load[:1]) :])
     return Contest("scaling", task, tuple(entries), load)
+
+
+def _measure(contestant: Contestant, task: dict[str, Any], rules: Rules) -> Contest:
+    """A contest of one. Its programs are compiled by a process before: compiling takes memory of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        warm = replace(contestant, environment={**contestant.environment, "SEGSPEC_CACHE": folder})
+        if contestant.family == "segspec":
+            with Team([warm], replace(rules, rounds=0)) as team:
+                team.contest("scaling", task)
+        with Team([warm], rules) as team:
+            return team.contest("scaling", task)
 
 
 def refuse_size(before: Contest, name: str, wanted: int, free: int | None) -> str | None:

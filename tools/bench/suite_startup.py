@@ -49,7 +49,9 @@ def _first_loss(network: str, state: str, options: Options) -> Contest:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         draw_street(folder / "street", COUNT, f"{size[0]}x{size[1]}")
-        launches = [_command(task, folder, state), *_stages(task, folder, state, options.torch_python)]
+        stages = _stages(task, folder, state, options.torch_python)
+        wanted = [each for each in stages if not options.contestants or each.name in options.contestants]
+        launches = [_command(task, folder, state), *wanted]
         told = {**task._asdict(), "size": list(size), "command": f"train, {state}"}
         return race("startup", told, launches, options.rules, warm_up=state == "warm")
 
