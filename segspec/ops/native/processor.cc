@@ -21,9 +21,9 @@ bool ask_for_tiles() {
 #endif
 }
 
-// SEGSPEC_NATIVE names the best instruction set to use, for tests and comparisons.
+// SEGSPEC_NATIVE names the best instruction set to use, for tests and comparisons; none makes the processor an old one.
 bool allowed(const char* name) {
-  static const char* const order[] = {"avx2", "avx512", "avx512_bf16", "amx"};
+  static const char* const order[] = {"none", "avx2", "avx512", "avx512_bf16", "amx"};
   const char* const limit = std::getenv("SEGSPEC_NATIVE");
   if (limit == nullptr) return true;
   for (const char* const known : order) {
@@ -36,7 +36,7 @@ bool allowed(const char* name) {
 Processor detect() {
   __builtin_cpu_init();
   Processor found = {};
-  found.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  found.avx2 = allowed("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   found.avx512 = found.avx2 && allowed("avx512") && __builtin_cpu_supports("avx512f") &&
                  __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                  __builtin_cpu_supports("avx512vl");
