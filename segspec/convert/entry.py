@@ -33,8 +33,8 @@ class Entry:
 def entries_of(spec: NetSpec) -> tuple[Entry, ...]:
     """The layers of a net as short as the language allows, in order.
 
-    A layer keeps its name where weights are found by it or another layer reads it. Blobs are called after the layers
-    that write them.
+    A layer keeps its name where weights are found by it, another layer reads it, or fields are kept for it. Blobs are
+    called after the layers that write them.
 
     Raises:
         SpecError: the net has inputs besides images and labels.
@@ -44,7 +44,8 @@ def entries_of(spec: NetSpec) -> tuple[Entry, ...]:
     blobs = _references(layers)
     writing = _Writing(blobs, layers)
     written = [writing.entry(layer) for layer in layers]
-    kept = {*writing.referred, *([blobs[spec.output]] if spec.output is not None else [])}
+    output = [blobs[spec.output]] if spec.output is not None else []
+    kept = {*writing.referred, *output, *(yaml_name(field.layer) for field in spec.unread)}
     return tuple(
         entry if layer.name in kept or "top" in entry.fields or _goes_by_name(layer) else _nameless(entry)
         for entry, layer in zip(written, layers, strict=True)

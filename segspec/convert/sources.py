@@ -15,11 +15,11 @@ def caffe_sources(layer: DataLayer) -> Iterator[tuple[DataLayer, Tops]]:
     """The layers that stand for a source in Caffe, each with its tops; fields that Caffe lacks have their defaults."""
     tops: Tops = ("data", "label")
     match layer:
-        case Data(label_source=labels) if labels:
-            yield layer.model_copy(update={"channels_": None, "label_source": ""}), tops[:1]
-            yield Data(source=labels, backend=layer.backend, batch_size=layer.batch_size), tops[1:]
+        case Data(labels="pixels"):
+            yield layer.model_copy(update={"channels_": None, "label_source": "", "label_kind": None}), tops[:1]
+            yield Data(source=layer.label_source, backend=layer.backend, batch_size=layer.batch_size), tops[1:]
         case Data():
-            yield layer.model_copy(update={"channels_": None}), tops
+            yield layer.model_copy(update={"channels_": None, "label_kind": None}), tops
         case HDF5Data():
             names = {"data_name": "data", "label_name": "label"}
             yield layer.model_copy(update={"channels_": None, "label_kind": None, **names}), tops

@@ -105,6 +105,8 @@ def open_database(layer: Data, transform: Transform, table: ClassTable | None, f
     """
     if not layer.source:
         raise DataError("the layer names no database", hint="set its 'source'")
+    if layer.labels == "pixels" and not layer.label_source:
+        raise DataError("the layer names no database of label maps", hint="set its 'label_source'")
     images = _open(folder / layer.source, layer.backend)
     maps = _open(folder / layer.label_source, layer.backend) if layer.label_source else None
     if maps is not None and len(maps.keys) != len(images.keys):

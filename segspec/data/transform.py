@@ -38,6 +38,7 @@ class Transform:
         ignore_label: label beyond the border; None mirrors image and label at the border instead.
         pad: whether images smaller than the crop are continued below and to the right.
         mean: float32 (height, width, channels) subtracted from images, or None.
+        label_divisor: by how much label maps are made smaller than images at last.
     """
 
     resize: Pair | None = None
@@ -51,6 +52,7 @@ class Transform:
     ignore_label: int | None = None
     pad: bool = False
     mean: np.ndarray | None = None
+    label_divisor: int = 1
 
     @classmethod
     def of(cls, layer: DataLayer, ignore_label: int | None, mean: np.ndarray | None = None) -> Transform:
@@ -67,6 +69,7 @@ class Transform:
             ignore_label=ignore_label,
             pad=isinstance(layer, ImageSegData),
             mean=mean,
+            label_divisor=layer.label_divisor,
         )
 
     @property
@@ -112,7 +115,23 @@ def apply(
         DataError: the image is smaller than the crop, or of another size than the mean image.
     """
     if label is not None and label.ndim == 0:
-        return apply(transform, image, None, rng)[0], label
+        return _change(transform, image, None, rng)[0], label
+    image, label = _change(transform, image, label, rng)
+    return image, None if label is None else _thin_out(label, transform.label_divisor)
+
+
+def _thin_out(label: np.ndarray, divisor: int) -> np.ndarray:
+    """A label map made smaller by nearest neighbour: of every `divisor` whole rows and columns the first."""
+    if divisor == 1:
+        return label
+    height, width = (side // divisor * divisor for side in label.shape)
+    return np.ascontiguousarray(label[:height:divisor, :width:divisor])
+
+
+def _change(
+    transform: Transform, image: np.ndarray, label: np.ndarray | None, rng: np.random.Generator | None
+) -> Planes:
+    """What is done to image and label together."""
     if transform.resize is not None:
         image, label = _resize(image, label, transform.resize)
     if transform.mean is not None:

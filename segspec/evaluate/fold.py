@@ -44,7 +44,8 @@ def fold(spec: NetSpec, graph: Graph, params: Tree, state: Tree) -> tuple[NetSpe
     layers = tuple(_rewire(layer, renamed, biased) for layer in spec.layers if layer.name not in merging)
     kept_state = {name: blobs for name, blobs in state.items() if name not in merging}
     output = renamed.get(spec.output, spec.output) if spec.output else None
-    return replace(spec, layers=layers, output=output), folded_params, kept_state, tuple(sorted(merging))
+    unread = tuple(field for field in spec.unread if field.layer not in merging)
+    return replace(spec, layers=layers, output=output, unread=unread), folded_params, kept_state, tuple(sorted(merging))
 
 
 def _find_merges(spec: NetSpec, graph: Graph) -> dict[str, GraphLayer]:

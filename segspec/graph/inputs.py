@@ -35,6 +35,10 @@ def net_inputs(spec: NetSpec, size: tuple[int, int] | None, batch: int = 1, *, l
     inputs = image_inputs(batch, *size, image_channels(spec), labels=labels)
     if labels and any(layer.labels == "image" for layer in spec.data.values()):
         inputs["label"] = Blob((batch,), "int32")
+    coarse = next((layer for layer in spec.data.values() if layer.label_divisor > 1), None)
+    if labels and coarse is not None:
+        inputs["label"] = Blob((batch, *coarse.label_size(size), 1), "int32")
+        shapes.pop("label", None)
     own = shapes.get("data", ())
     for name, shape in shapes.items():
         if (name != "data" or flat) and (labels or not is_label(name)):
@@ -46,7 +50,8 @@ def net_inputs(spec: NetSpec, size: tuple[int, int] | None, batch: int = 1, *, l
 def source_inputs(layer: DataLayer, size: tuple[int, int], batch: int) -> dict[str, Blob]:
     """What a source feeds: images of one (height, width), and labels of the kind it has."""
     inputs = image_inputs(batch, *size, layer.channels)
-    return {**inputs, "label": Blob((batch,), "int32")} if layer.labels == "image" else inputs
+    label = (batch,) if layer.labels == "image" else (batch, *layer.label_size(size), 1)
+    return {**inputs, "label": Blob(label, "int32")}
 
 
 def image_channels(spec: NetSpec) -> int:

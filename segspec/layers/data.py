@@ -114,6 +114,15 @@ class DataLayer(Layer):
         """What the labels are."""
         return "pixels"
 
+    @property
+    def label_divisor(self) -> int:
+        """By how much label maps are smaller than images, in height and in width."""
+        return 1
+
+    def label_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the label maps of images of this size."""
+        return (size[0] // self.label_divisor, size[1] // self.label_divisor)
+
     def normalize(self, images: jax.Array) -> jax.Array:
         """What the net sees of raw images: (images - mean_value) * scale.
 
@@ -133,7 +142,7 @@ class DataLayer(Layer):
         if self.size is None:
             raise ShapeError("the size of the images is not declared: give new_height and new_width, or crop_size")
         image = Blob((self.batch_size, *self.size, self.channels))
-        label = (self.batch_size,) if self.labels == "image" else (self.batch_size, *self.size, 1)
+        label = (self.batch_size,) if self.labels == "image" else (self.batch_size, *self.label_size(self.size), 1)
         return (image, Blob(label, "int32"))[:tops]
 
     @model_validator(mode="after")
@@ -193,6 +202,16 @@ class DenseImageData(ListedImages):
     type: ClassVar[str] = "DenseImageData"
     message: ClassVar[str] = "dense_image_data_param"
     example: ClassVar[str] = "{source: data/train.txt, batch_size: 4, shuffle: true, mirror: true}"
+
+    label_divide_factor: Count = Field(
+        1,
+        description="By how much labels are made smaller than images, by nearest neighbour, for a net that ends with "
+        "coarse scores (ENet's encoder: 8).",
+    )
+
+    @property
+    def label_divisor(self) -> int:
+        return self.label_divide_factor
 
 
 class _Synthetic(DataLayer):

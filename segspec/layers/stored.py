@@ -29,7 +29,8 @@ class Data(StoredImages):
     """Images from an LMDB of Caffe: each value a serialized Datum, raw or as an encoded picture.
 
     With `label_source`, a second LMDB whose values hold one channel of class numbers, in the order of their keys; else
-    the label is the class number of the whole image. Needs the extra `lmdb`. Source: BVLC Caffe, data_layer.cpp.
+    the label is the class number of the whole image, unless `label_kind` says otherwise. Needs the extra `lmdb`.
+    Source: BVLC Caffe, data_layer.cpp.
     """
 
     type: ClassVar[str] = "Data"
@@ -40,6 +41,9 @@ class Data(StoredImages):
 
     source: str = Field("", description="Folder of the database; a net can be checked without it.")
     label_source: str = Field("", description="Folder of the database of label maps; none: a class number an image.")
+    label_kind: LabelKind | None = Field(
+        None, description="Whether labels are maps or one class number an image; by default maps with a label_source."
+    )
     backend: Literal["LEVELDB", "LMDB"] = Field("LMDB", description="Kind of database; LEVELDB cannot be read.")
     force_color: bool = Field(
         False,
@@ -58,12 +62,14 @@ class Data(StoredImages):
 
     @property
     def labels(self) -> LabelKind:
-        return "pixels" if self.label_source else "image"
+        return self.label_kind or ("pixels" if self.label_source else "image")
 
     @model_validator(mode="after")
     def _one_force(self) -> Self:
         if self.force_color and self.force_gray:
             raise ValueError("force_color and force_gray exclude each other: keep one")
+        if self.label_source and self.label_kind == "image":
+            raise ValueError("label_source holds label maps: leave out label_kind, or label_source")
         return self
 
 

@@ -79,6 +79,7 @@ def read_net(source: Source, beside: Path, overrides: Items[str] = ()) -> NetSpe
         problems.add("the spec has no 'layers:'", root.span)
     items = expand(layers_node, blocks, params, problems, budget) if layers_node is not None else ()
     layers = wire(items, classes, problems, blocks)
+    unread = _section(root, "unread") if not problems.found else None  # a layer with a mistake is not among them
     spec = NetSpec(
         _name(root, source, problems),
         source,
@@ -87,7 +88,7 @@ def read_net(source: Source, beside: Path, overrides: Items[str] = ()) -> NetSpe
         _data(root, params, problems, budget),
         layers,
         _output(root, layers, problems),
-        unread=read_unread(_section(root, "unread"), problems),
+        unread=read_unread(unread, layers, problems),
     )
     problems.raise_any()
     return spec

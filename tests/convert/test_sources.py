@@ -18,6 +18,8 @@ LAYERS = "layers:\n  - Convolution: {num_output: 2, kernel_size: 1}\n  - Softmax
     [
         "{type: Data, source: images, label_source: maps, batch_size: 2, crop_size: 8, mean_value: [1, 2, 3]}",
         "{type: Data, source: images, force_gray: true, shuffle: false}",
+        "{type: Data, label_kind: pixels, batch_size: 2}",
+        "{type: DenseImageData, source: list.txt, new_height: 16, new_width: 16, label_divide_factor: 2}",
         "{type: HDF5Data, source: list.txt, batch_size: 2, shuffle: true}",
         "{type: ImageSegData, source: list.txt, label_type: NONE, ignore_label: 7}",
         "{type: ImageLabelmapData, source: list.txt, color: false, mirror: true}",

@@ -126,6 +126,7 @@ def mistakes(tmp_path: Path) -> dict[str, DataError]:
     note("level", source="level")
     note("absent", source="absent")
     note("nameless", source="")
+    note("unlabelled", label_kind="pixels")
     return found
 
 
@@ -141,6 +142,7 @@ def test_mistakes_say_what_and_where(tmp_path: Path) -> None:
         "level": "is a LevelDB, which cannot be read",
         "absent": "no such LMDB",
         "nameless": "names no database",
+        "unlabelled": "names no database of label maps",
     }
     assert {name: text for name, text in words.items() if text not in found[name]} == {}
 

@@ -161,3 +161,19 @@ def test_the_declaration_becomes_the_transform() -> None:
     layer = DenseImageData(source="x", new_height=20, new_width=30, crop_size=(8, 9), mean_value=(1.0, 2.0, 3.0))
     assert Transform.of(layer, 11) == Transform((20, 30), crop=(8, 9), fill=(1.0, 2.0, 3.0), ignore_label=11)
     assert Transform.of(SyntheticSquares(mirror=True, rotate=5.0), None) == Transform(mirror=True, rotate=5.0)
+
+
+@pytest.mark.parametrize("source", [None, rng()])
+def test_labels_are_made_smaller_last_of_all(source: np.random.Generator | None) -> None:
+    """What is drawn stays the same, and whole blocks of pixels have one label: their first."""
+    layer = DenseImageData(source="x", mirror=True, crop_size=(9, 12), label_divide_factor=4)
+    image, label = numbered(20, 30)
+    state = None if source is None else source.bit_generator.state
+    coarse = apply(Transform.of(layer, None), image, label, source)
+    if source is not None:
+        source.bit_generator.state = state
+    fine = apply(Transform.of(layer.model_copy(update={"label_divide_factor": 1}), None), image, label, source)
+    assert coarse[1] is not None and fine[1] is not None
+    np.testing.assert_array_equal(coarse[0], fine[0])
+    np.testing.assert_array_equal(coarse[1], fine[1][:8:4, ::4])
+    assert coarse[1].shape == layer.label_size((9, 12)) == (2, 3)

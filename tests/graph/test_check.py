@@ -100,3 +100,31 @@ layer { name: "c" type: "Concat" bottom: "data" bottom: "mask" top: "c" }
     table = check(read_caffe_net(Source("n.prototxt", text), phase="TEST"))
     assert "ip     InnerProduct       2           8" in table
     assert "c      Concat         8x8x5" in table
+
+
+COARSE = "data: {train: {type: DenseImageData, source: t.txt, new_height: 8, new_width: 16, label_divide_factor: 2}}\n"
+
+
+def test_a_net_of_coarse_scores_is_compared_with_coarse_labels() -> None:
+    def net(data: str) -> NetSpec:
+        return read_net(Source("x.yaml", f"segspec: 1\nname: n\n{data}{LAYERS}  - SoftmaxWithLoss\n"), Path())
+
+    for size in (None, (6, 10)):
+        check(net(COARSE), size)
+    with pytest.raises(SpecError):
+        check(net(COARSE.replace("factor: 2", "factor: 4")))
+
+
+def test_a_prototxt_says_how_much_smaller_labels_are() -> None:
+    source = 'dense_image_data_param { source: "t.txt" label_divide_factor: 2 }'
+    text = (
+        f'layer {{ name: "d" type: "DenseImageData" top: "data" top: "label" {source} }}\n'
+        'layer { name: "c" type: "Convolution" bottom: "data" top: "c"\n'
+        "  convolution_param { num_output: 3 kernel_size: 2 stride: 2 } }\n"
+        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "c" bottom: "label" top: "loss" }\n'
+    )
+    net = read_caffe_net(Source("n.prototxt", text))
+    assert net.data["train"].label_divisor == 2 and not net.warnings
+    check(net, (8, 12))
+    with pytest.raises(SpecError):
+        check(read_caffe_net(Source("n.prototxt", text.replace("factor: 2", "factor: 1"))), (8, 12))

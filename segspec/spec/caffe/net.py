@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence as Items
 from collections.abc import Set
+from dataclasses import replace
 from pathlib import Path
 
 from segspec.errors import Source, Span, did_you_mean
@@ -32,6 +33,7 @@ from segspec.spec.caffe.types import is_true
 from segspec.spec.caffe.upgrade import upgrade
 from segspec.spec.layer_spec import BlobRule, LayerSpec
 from segspec.spec.netspec import InputSize, NetSpec, Phase, Unread
+from segspec.spec.unread import value_text
 from segspec.spec.wire import counted, short_name
 from segspec.syntax.prototxt import parse_prototxt
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence
@@ -119,6 +121,7 @@ class _Reading:
         self.data: dict[str, DataLayer] = {}
         self.label_data: dict[str, DataLayer] = {}  # sources of labels alone
         self.blobs = Blobs(findings.problems)
+        self.sources: dict[str, str] = {}  # by the name in the file: what the source delivers
         self.names: Counter[str] = Counter()
         self.labels: frozenset[str] = frozenset()
         self.foreign: set[str] = set()
@@ -142,9 +145,21 @@ class _Reading:
             None,
             self.blobs.declared,
             self.blobs.fed,
-            tuple(self.findings.unread),
+            self._unread(),
             self.findings.warnings,
         )
+
+    def _unread(self) -> tuple[Unread, ...]:
+        """What has no meaning here; of sources of images under the names that they have outside of the file."""
+        kept: dict[tuple[str, str, str], Unread] = {}
+        result = []
+        for field in self.findings.unread:
+            if field.layer not in self.sources:
+                result.append(field)
+                continue
+            renamed = replace(field, layer=self.sources[field.layer])
+            kept.setdefault((renamed.layer, field.field, value_text(field.value)), renamed)
+        return (*result, *kept.values())
 
     def _size(self) -> InputSize | None:
         shape = self.blobs.declared.get("data", ())
@@ -242,7 +257,9 @@ class _Reading:
     def _data(self, layer_type: type[DataLayer], key: Scalar, layer: Mapping, phases: tuple[str, ...]) -> None:
         subject = Subject(text(layer, "name"), layer_type.type)
         read = read_parameters(layer_type, layer, self.dialect, subject, _place(key, layer), self.findings)
-        found = self.label_data if feeds_labels_alone(layer, self.labels) else self.data
+        labels_alone = feeds_labels_alone(layer, self.labels)
+        found = self.label_data if labels_alone else self.data
+        self.sources[subject.name] = "label" if labels_alone else "data"
         for phase in phases:
             if isinstance(read, DataLayer):
                 found.setdefault(_PROTOTXT_PHASES[phase], read)

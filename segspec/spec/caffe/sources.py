@@ -95,7 +95,9 @@ def feeds_labels_alone(layer: Mapping, labels: frozenset[str]) -> bool:
 def pair_sources(images: DataLayer, labels: DataLayer | None) -> DataLayer:
     """The source of images with the labels of another: FCN and DIGITS keep them in two databases."""
     if isinstance(images, Data) and isinstance(labels, Data):
-        return images.model_copy(update={"label_source": labels.source})
+        return images.model_copy(
+            update={"label_source": labels.source, "label_kind": None if labels.source else "pixels"}
+        )
     return images
 
 
