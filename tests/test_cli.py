@@ -92,6 +92,33 @@ sys.exit(status)
     assert seconds < 3.0, "1.1 s where nothing else runs"
 
 
+def test_check_loads_only_what_it_needs(net: str) -> None:
+    code = """
+import sys
+from segspec.cli import main
+status = main(["check", sys.argv[1]])
+heavy = {"cv2", "PIL", "matplotlib", "optax", "flax", "rich", "safetensors"}
+print(*sorted(heavy & set(sys.modules)), file=sys.stderr)
+sys.exit(status)
+"""
+    done, _ = run_python(code, net)
+    assert (done.returncode, done.stderr) == (0, "\n")
+
+
+def test_a_training_has_its_first_loss_before_what_only_pictures_need_is_loaded(project: Any, tmp_path: Path) -> None:
+    code = """
+import sys
+from segspec.cli import main
+from segspec.train.loop import Training
+def stop(self, *rest):
+    sys.exit(" ".join(sorted({"matplotlib", "rich", "flax", "h5py", "lmdb"} & set(sys.modules))))
+Training._report = stop
+main(sys.argv[1:])
+"""
+    done, _ = run_python(code, "train", str(project.spec), str(project.solver), "--run", str(tmp_path / "run"))
+    assert done.stderr.splitlines()[-1:] == [""], done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
