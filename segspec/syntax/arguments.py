@@ -33,13 +33,15 @@ def bind(
     before = problems.count
     _refuse_unknown(block, fields, problems)
     values = dict(outer)
+    incomplete = False
     for arg, declared in block.args.items():
         given = fields.get(arg)
         if given is None and is_kind(declared):
             problems.add(f"block '{block.name.text}' needs '{arg}' ({describe_kind(declared)})", used)
-        elif given is None:
+            incomplete = True
+        elif given is None and not incomplete:  # a default made of what is missing would be a second mistake
             values[arg] = _default(through(declared, used), values, substitution)
-        else:
+        elif given is not None:
             if wanted := _mismatch(declared, given, values, substitution):
                 message = f"argument '{arg}' of block '{block.name.text}' must be {wanted}, got {describe(given)}"
                 problems.add(message, given.span)

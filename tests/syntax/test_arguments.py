@@ -62,6 +62,7 @@ def test_a_default_may_be_a_list_and_use_arguments_before_it(
     ("args", "use", "message"),
     [
         ("{rates: list}", "{}", "block 'b' needs 'rates' (list)"),
+        ("{out: int, mid: $out / 4}", "{}", "block 'b' needs 'out' (int)"),
         ("{rates: list}", "{rates: 6}", "argument 'rates' of block 'b' must be list, got 6"),
         ("{rates: [6]}", "{rates: 6}", "argument 'rates' of block 'b' must be like a list of 1, got 6"),
         ("{n: int}", "{n: [6]}", "argument 'n' of block 'b' must be int, got a list of 1"),
