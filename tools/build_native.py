@@ -27,11 +27,14 @@ _COMMON = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextr
 _AVX2 = ("-mavx2", "-mfma")
 _AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")
 FLAGS = {
+    "choose.cc": (),
     "handlers.cc": (),
     "processor.cc": (),
     "avx2.cc": _AVX2,
     "avx512.cc": _AVX512,
     "avx512_bf16.cc": (*_AVX512, "-mavx512bf16"),
+    # Instructions for tiles are written out there, so that the compiler need not know them.
+    "amx.cc": (*_AVX512, "-mavx512bf16"),
 }
 
 

@@ -80,14 +80,13 @@ def weight_gradient(x: jax.Array, cotangent: jax.Array, geometry: Geometry, weig
     return call(x, cotangent, **_attributes(geometry))
 
 
-def _attributes(geometry: Geometry) -> dict[str, np.ndarray | np.int64]:
-    """What the library's functions are told besides arrays. `high` is JAX's name for products of split numbers."""
+def _attributes(geometry: Geometry) -> dict[str, np.ndarray | np.int64 | np.bool_]:
+    """What the library's functions are told besides arrays."""
     precision: str | None = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
-    split = precision in ("high", "bfloat16_3x")
     return {
         "stride": np.array(geometry.stride, np.int64),
         "pad": np.array(geometry.pad, np.int64),
         "dilation": np.array(geometry.dilation, np.int64),
         "groups": np.int64(geometry.groups),
-        "split": np.int64(split),
+        "high": np.bool_(precision in ("high", "bfloat16_3x")),
     }

@@ -3,6 +3,7 @@
 
 #include "convolve.h"
 #include "weight_gradient.h"
+#include "winograd.h"
 
 namespace segspec {
 namespace {
@@ -19,6 +20,12 @@ struct Avx2 {
   SEGSPEC_INLINE static Vector broadcast(const float* from) { return _mm256_broadcast_ss(from); }
   SEGSPEC_INLINE static Vector multiply_add(Vector a, Vector b, Vector sum) { return _mm256_fmadd_ps(a, b, sum); }
 
+  SEGSPEC_INLINE static Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
+  SEGSPEC_INLINE static Vector subtract(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
+  SEGSPEC_INLINE static Vector scale(float factor, Vector a) { return _mm256_mul_ps(_mm256_set1_ps(factor), a); }
+  SEGSPEC_INLINE static Vector scale_add(float factor, Vector a, Vector sum) {
+    return _mm256_fmadd_ps(_mm256_set1_ps(factor), a, sum);
+  }
   // Ones in the first `count` lanes.
   SEGSPEC_INLINE static __m256i first(long count) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(smaller(larger(count, 0), lanes))),
@@ -38,5 +45,7 @@ struct Avx2 {
 }  // namespace
 
 const Kernels avx2_float32 = {convolve<Avx2>, weight_gradient<Avx2>};
+const Kernels avx2_float32_places4 = with_4_places<Avx2, float>();
+const Kernels avx2_float32_places6 = with_6_places<Avx2, float>();
 
 }  // namespace segspec

@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include <cstring>
+
 #include "tile.h"
 
 namespace segspec {
@@ -18,12 +20,33 @@ struct Avx512Registers {
     return static_cast<__mmask16>((1u << smaller(larger(count, 0), lanes)) - 1);
   }
   SEGSPEC_INLINE static Vector zero() { return _mm512_setzero_ps(); }
+  SEGSPEC_INLINE static Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
+  SEGSPEC_INLINE static Vector subtract(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
+  SEGSPEC_INLINE static Vector scale(float factor, Vector a) { return _mm512_mul_ps(_mm512_set1_ps(factor), a); }
+  SEGSPEC_INLINE static Vector scale_add(float factor, Vector a, Vector sum) {
+    return _mm512_fmadd_ps(_mm512_set1_ps(factor), a, sum);
+  }
   SEGSPEC_INLINE static Vector load_part(const float* from, long count) {
     return _mm512_maskz_loadu_ps(first(count), from);
   }
   SEGSPEC_INLINE static void store_part(float* to, long count, Vector values) {
     _mm512_mask_storeu_ps(to, first(count), values);
   }
+};
+
+// Products of float32.
+struct Avx512 : Avx512Registers {
+  using Number = float;
+  using Element = float;
+  static constexpr long depth = 1;
+
+  SEGSPEC_INLINE static Vector load(const float* from) { return _mm512_loadu_ps(from); }
+  SEGSPEC_INLINE static Vector broadcast(const float* from) { return _mm512_set1_ps(*from); }
+  SEGSPEC_INLINE static Vector multiply_add(Vector a, Vector b, Vector sum) { return _mm512_fmadd_ps(a, b, sum); }
+  SEGSPEC_INLINE static void pack(float* to, const float* from, long, long, long count) {
+    std::memcpy(to, from, count * sizeof(float));
+  }
+  SEGSPEC_INLINE static float number(float value) { return value; }
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Kernels for processors with AVX-512 BF16: an instruction multiplies 16 pairs of bfloat16 and adds each to a float32.
 #include "convolve.h"
 #include "weight_gradient.h"
+#include "winograd.h"
 #include "avx512.h"
 
 namespace segspec {
@@ -49,8 +50,21 @@ struct Avx512Bf16 : Avx512Registers {
   }
 };
 
+// Products of float32 for arrays of bfloat16.
+struct Avx512Widened : Avx512 {
+  using Avx512::load_part;
+  using Avx512::store_part;
+  SEGSPEC_INLINE static Vector load_part(const std::uint16_t* from, long count) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(Avx512Bf16::halves(from, first(count)), 16));
+  }
+  SEGSPEC_INLINE static void store_part(std::uint16_t* to, long count, Vector values) {
+    Avx512Bf16::store_part(to, count, values);
+  }
+};
+
 }  // namespace
 
 const Kernels avx512_bfloat16 = {convolve<Avx512Bf16>, weight_gradient<Avx512Bf16>};
+const Kernels avx512_bfloat16_places6 = with_6_places<Avx512Widened, std::uint16_t>();
 
 }  // namespace segspec

@@ -12,6 +12,8 @@
 namespace segspec {
 namespace {
 
+constexpr int kAhead = 8;  // lines of packed weights, which come from the second cache, that are asked for in advance
+
 // Packs weights (depth, outputs), lines `stride` apart, into elements (depth / 2 or depth, panel), the rest zeros.
 template <class Isa>
 void pack_lines(typename Isa::Element* packed, const float* from, long stride, long depth, long outputs) {
@@ -98,7 +100,7 @@ void convolve(const Threads& threads, const Convolution& shape, const void* x, c
         const Element* const window = staged + row * shape.stride.height * seen.width * inputs;
         for (long tile = 0; tile < tiles; ++tile) {
           const long begin = share(block.width, tiles, tile), end = share(block.width, tiles, tile + 1);
-          multiply_rows<Isa, Number, 8>(typename Isa::Heights{}, end - begin, walk,
+          multiply_rows<Isa, Number, kAhead>(typename Isa::Heights{}, end - begin, walk,
                                      window + begin * shape.stride.width * inputs,
                                      packed + (group * panels + panel) * panel_size,
                                      {line + begin * shape.out_channels, shape.out_channels, width, false});

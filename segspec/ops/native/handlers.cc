@@ -7,7 +7,7 @@
 #include <new>
 #include <vector>
 
-#include "problem.h"
+#include "choose.h"
 #include "processor.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -144,25 +144,19 @@ Convolution describe(ffi::AnyBuffer::Dimensions x, ffi::AnyBuffer::Dimensions w,
           {pad[0], pad[1]}, x[3], y[3], groups, turned};
 }
 
-// The kernels for arrays of a type, or null where this processor has none.
-const Kernels* choose(ffi::DataType type, std::int64_t split, const Convolution& shape) {
-  const Processor processor = Processor::current();
-  const bool wide = shape.group_inputs() >= 16 && shape.group_outputs() >= 16 && shape.stride.width == 1;
-  (void)wide;
-  (void)split;
-  if (type == ffi::BF16) return processor.avx512_bf16 ? &avx512_bfloat16 : nullptr;
-  if (processor.avx512) return &avx512_float32;
-  return processor.avx2 ? &avx2_float32 : nullptr;
+Precision precision(const ffi::AnyBuffer& x, bool high) {
+  if (x.element_type() == ffi::BF16) return Precision::bfloat16;
+  return high ? Precision::high : Precision::float32;
 }
 
 ffi::Error missing() { return ffi::Error(ffi::ErrorCode::kUnimplemented, "segspec: no convolution for this processor"); }
 ffi::Error full() { return ffi::Error(ffi::ErrorCode::kResourceExhausted, "segspec: no memory for a convolution"); }
 
 ffi::Error convolve(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::Buffer<ffi::F32> w, ffi::Result<ffi::AnyBuffer> y,
-                    Sizes stride, Sizes pad, Sizes dilation, std::int64_t groups, bool turned, std::int64_t split) {
+                    Sizes stride, Sizes pad, Sizes dilation, std::int64_t groups, bool turned, bool high) {
   const Convolution shape =
       describe(x.dimensions(), w.dimensions(), y->dimensions(), stride, pad, dilation, groups, turned);
-  const Kernels* const kernels = choose(x.element_type(), split, shape);
+  const Kernels* const kernels = choose(shape, precision(x, high), Pass::convolve);
   if (kernels == nullptr) return missing();
   try {
     kernels->convolve(PoolThreads(pool), shape, x.untyped_data(), w.typed_data(), y->untyped_data());
@@ -173,10 +167,10 @@ ffi::Error convolve(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::Buffer<ffi::F32
 }
 
 ffi::Error weight_gradient(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer g, ffi::Result<ffi::Buffer<ffi::F32>> dw,
-                           Sizes stride, Sizes pad, Sizes dilation, std::int64_t groups, std::int64_t split) {
+                           Sizes stride, Sizes pad, Sizes dilation, std::int64_t groups, bool high) {
   const Convolution shape =
       describe(x.dimensions(), dw->dimensions(), g.dimensions(), stride, pad, dilation, groups, false);
-  const Kernels* const kernels = choose(x.element_type(), split, shape);
+  const Kernels* const kernels = choose(shape, precision(x, high), Pass::weight_gradient);
   if (kernels == nullptr) return missing();
   try {
     kernels->weight_gradient(PoolThreads(pool), shape, x.untyped_data(), g.untyped_data(), dw->typed_data());
@@ -203,7 +197,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(segspec_convolve, segspec::convolve,
                                   .Attr<ffi::Span<const std::int64_t>>("dilation")
                                   .Attr<std::int64_t>("groups")
                                   .Attr<bool>("turned")
-                                  .Attr<std::int64_t>("split"));
+                                  .Attr<bool>("high"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(segspec_weight_gradient, segspec::weight_gradient,
                               ffi::Ffi::Bind()
@@ -215,7 +209,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(segspec_weight_gradient, segspec::weight_gradient,
                                   .Attr<ffi::Span<const std::int64_t>>("pad")
                                   .Attr<ffi::Span<const std::int64_t>>("dilation")
                                   .Attr<std::int64_t>("groups")
-                                  .Attr<std::int64_t>("split"));
+                                  .Attr<bool>("high"));
 
 // What this processor can do, for Python: the names of the kernels, best first.
 extern "C" const char* segspec_processor() { return segspec::Processor::current().name(); }

@@ -38,11 +38,12 @@ struct Kernels {
   void (*weight_gradient)(const Threads& threads, const Convolution& shape, const void* x, const void* g, float* dw);
 };
 
-// For float32 arrays in strict arithmetic.
-extern const Kernels avx2_float32, avx512_float32;
+// For float32 arrays: a product a tap, or the fewer products of toom_cook.h.
+extern const Kernels avx2_float32, avx2_float32_places4, avx2_float32_places6;
+extern const Kernels avx512_float32, avx512_float32_places4, avx512_float32_places6;
 // For float32 arrays; each number becomes a sum of two bfloat16, of whose four products three are taken.
 extern const Kernels amx_split;
-// For bfloat16 arrays.
-extern const Kernels avx512_bfloat16, amx_bfloat16;
+// For bfloat16 arrays, with bfloat16 products; by places, with float32 products.
+extern const Kernels avx512_bfloat16, avx512_bfloat16_places6, amx_bfloat16;
 
 }  // namespace segspec

@@ -1,0 +1,45 @@
+#include "choose.h"
+
+#include "processor.h"
+
+namespace segspec {
+namespace {
+
+constexpr long kFewestChannels = 16;  // with fewer, transforms take longer than the products they save
+constexpr long kFewestTiles = 24;     // with fewer, transforms of the weights do
+
+// Tiles of so many outputs along either axis.
+long count_tiles(const Convolution& shape, long outputs) {
+  const auto along = [&](long size) { return (size + outputs - 1) / outputs; };
+  return shape.batch * along(shape.output.height) * along(shape.output.width);
+}
+
+// How many places a tile should have, see toom_cook.h; 0 for a product a tap. Four places are for kernels of 3 x 3.
+long count_places(const Convolution& shape, bool six) {
+  const bool plain = shape.stride.height == 1 && shape.stride.width == 1 && shape.dilation.height == 1 &&
+                     shape.dilation.width == 1 && shape.groups == 1;
+  const long small = shape.kernel.height < shape.kernel.width ? shape.kernel.height : shape.kernel.width;
+  const long large = shape.kernel.height + shape.kernel.width - small;
+  if (!plain || small < 3 || shape.in_channels < kFewestChannels) return 0;
+  if (six && large <= 8 && count_tiles(shape, 4) >= kFewestTiles) return 6;
+  return large == 3 && count_tiles(shape, 2) >= kFewestTiles ? 4 : 0;
+}
+
+}  // namespace
+
+const Kernels* choose(const Convolution& shape, Precision precision, Pass pass) {
+  const Processor processor = Processor::current();
+  if (precision == Precision::bfloat16) {
+    if (!processor.avx512_bf16) return nullptr;
+    // Products of pairs are as quick as fewer products, but the pairs of a weight gradient have to be made first.
+    const bool fewer = pass == Pass::weight_gradient && count_places(shape, true) == 6;
+    return fewer ? &avx512_bfloat16_places6 : &avx512_bfloat16;
+  }
+  const long places = count_places(shape, precision == Precision::high);
+  if (processor.avx512)
+    return places == 6 ? &avx512_float32_places6 : places == 4 ? &avx512_float32_places4 : &avx512_float32;
+  if (processor.avx2) return places == 6 ? &avx2_float32_places6 : places == 4 ? &avx2_float32_places4 : &avx2_float32;
+  return nullptr;
+}
+
+}  // namespace segspec
