@@ -52,7 +52,7 @@ void pack_panel(const Convolution& shape, const float* w, long group, long tap, 
     for (long half = 0; half < 2; ++half) {
       Bfloat16* const to = packed + half * kTileNumbers;
       pack_tile<0>(shape, w, group, tap, input, first_output + half * 16, to);
-      if (parts == 2) pack_tile<1>(shape, w, group, tap, input, first_output + half * 16, to + 2 * kTileNumbers);
+      if constexpr (parts == 2) pack_tile<1>(shape, w, group, tap, input, first_output + half * 16, to + 2 * kTileNumbers);
     }
   }
 }
@@ -68,7 +68,8 @@ void stage_pixels(const Convolution& shape, const Planes& planes, const typename
         const long count = place < 0 ? 0 : shape.group_inputs() - input;
         const typename Arrays::Number* const from = x + larger(place, 0) + input;
         _mm512_storeu_si512(staged + input, Arrays::template copy<0>(from, count));
-        if (Arrays::parts == 2) _mm512_storeu_si512(staged + part_size + input, Arrays::template copy<1>(from, count));
+        if constexpr (Arrays::parts == 2)
+          _mm512_storeu_si512(staged + part_size + input, Arrays::template copy<1>(from, count));
       }
     }
   }

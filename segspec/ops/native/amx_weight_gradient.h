@@ -72,6 +72,19 @@ struct StagedBlock {
   Bfloat16 *x = nullptr, *g = nullptr;
 };
 
+// A part of 32 pixels, up to 16 channels, transposed; a place of -1 is outside the image.
+template <class Arrays, int part>
+void stage_tile(const typename Arrays::Number* x, const long* places, long count, Bfloat16* to) {
+  const auto line = [&](long pixel) { return places[pixel] < 0 ? nullptr : x + places[pixel]; };
+  __m512i rows[16];
+#pragma GCC unroll 16
+  for (long pair = 0; pair < 16; ++pair)
+    rows[pair] = Arrays::template pairs<part>(line(2 * pair), line(2 * pair + 1), count);
+  transpose(rows);
+#pragma GCC unroll 16
+  for (long row = 0; row < 16; ++row) _mm512_store_si512(to + row * 32, rows[row]);
+}
+
 // Pixels of a plane, from a step on, all channels.
 template <class Arrays>
 void stage_inputs(const Convolution& shape, const Cells& cells, const StagedBlock& staged, long plane, long first,
@@ -82,20 +95,12 @@ void stage_inputs(const Convolution& shape, const Cells& cells, const StagedBloc
     places[pixel] = staged.planes.input_place(plane, at);
   for (long tile = 0; tile < cells.input_tiles; ++tile) {
     const long count = shape.group_inputs() - tile * 16;
-    const auto line = [&](long pixel) { return places[pixel] < 0 ? nullptr : x + places[pixel] + tile * 16; };
+    const typename Arrays::Number* const channels = x + tile * 16;
     for (long step = first; step < last; ++step) {
+      const long* const pixels = places + (step - first) * kStep;
       Bfloat16* const to = staged.x + staged.x_tile(cells, plane, tile) + step * kTileNumbers;
-      const auto stage = [&](auto pairs, Bfloat16* target) {
-        __m512i rows[16];
-        for (long pair = 0; pair < 16; ++pair) {
-          const long pixel = (step - first) * kStep + 2 * pair;
-          rows[pair] = pairs(line(pixel), line(pixel + 1), count);
-        }
-        transpose(rows);
-        for (long row = 0; row < 16; ++row) _mm512_store_si512(target + row * 32, rows[row]);
-      };
-      stage(Arrays::template pairs<0>, to);
-      if (Arrays::parts == 2) stage(Arrays::template pairs<1>, to + staged.x_part);
+      stage_tile<Arrays, 0>(channels, pixels, count, to);
+      if constexpr (Arrays::parts == 2) stage_tile<Arrays, 1>(channels, pixels, count, to + staged.x_part);
     }
   }
 }
@@ -116,7 +121,7 @@ void stage_gradients(const Convolution& shape, const Cells& cells, const StagedB
       for (long row = first; row < last; ++row) {
         const long window = 2 * (row - first) + phase;
         _mm512_store_si512(to + row * 32, Arrays::template pairs<0>(line(window), line(window + 1), count));
-        if (Arrays::parts == 2)
+        if constexpr (Arrays::parts == 2)
           _mm512_store_si512(to + staged.g_part + row * 32,
                              Arrays::template pairs<1>(line(window), line(window + 1), count));
       }

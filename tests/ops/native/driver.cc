@@ -1,0 +1,127 @@
+// Runs the kernels without XLA: from Python through ctypes, or from check.cc.
+#include "driver.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <thread>
+#include <vector>
+
+namespace segspec_test {
+namespace {
+
+std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+bool has_bfloat16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+
+}  // namespace
+
+Guarded::Guarded(std::size_t bytes, Flush flush, std::size_t alignment) {
+  const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), inner = round_up(bytes, page);
+  whole_ = inner + 2 * page;
+  mapped_ = mmap(nullptr, whole_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped_ == MAP_FAILED) throw std::bad_alloc();
+  char* const first = static_cast<char*>(mapped_) + page;
+  std::memset(first, 0xff, inner);
+  if (mprotect(mapped_, page, PROT_NONE) != 0 || mprotect(first + inner, page, PROT_NONE) != 0) std::abort();
+  data_ = flush == Flush::kStart ? first : first + inner - round_up(bytes, alignment);
+}
+
+Guarded::Guarded(void* data, std::size_t bytes, std::size_t alignment) : data_(data) {
+  const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), inner = round_up(bytes, page);
+  whole_ = inner + 2 * page;
+  mapped_ = static_cast<char*>(data) + round_up(bytes, alignment) - inner - page;
+}
+
+Guarded::~Guarded() {
+  if (mapped_ != nullptr) munmap(mapped_, whole_);
+}
+
+void* Guarded::release() {
+  mapped_ = nullptr;
+  return data_;
+}
+
+void NewThreads::run(long count, Call call, const void* context) const {
+  std::atomic<long> next{0};
+  const auto work = [&] {
+    for (long task = next.fetch_add(1); task < count; task = next.fetch_add(1)) call(context, task);
+  };
+  std::vector<std::thread> threads;
+  for (int helper = 1; helper < count_ && helper < count; ++helper) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+}
+
+const NamedKernels kinds[kKinds] = {
+    {"avx2", &segspec::avx2_float32, false, 0x1p-24, has_avx2},
+    {"avx512", &segspec::avx512_float32, false, 0x1p-24, has_avx512},
+    {"avx512_bf16", &segspec::avx512_bfloat16, true, 0x1p-9, has_bfloat16},
+    {"amx", &segspec::amx_bfloat16, true, 0x1p-9, has_bfloat16},
+    {"amx_split", &segspec::amx_split, false, 0x1p-16, has_bfloat16},
+};
+
+}  // namespace segspec_test
+
+// ---- the library's scratch memory
+
+namespace segspec {
+
+using segspec_test::Guarded;
+
+constexpr std::size_t kAlignment = 64;
+
+Scratch::Scratch(std::size_t bytes) : memory_(nullptr), bytes_(bytes) {
+  if (bytes > 0) memory_ = Guarded(bytes, Guarded::Flush::kEnd, kAlignment).release();
+}
+
+Scratch::~Scratch() {
+  if (memory_ != nullptr) Guarded(memory_, bytes_, kAlignment);
+}
+
+}  // namespace segspec
+
+// ---- for Python
+
+using segspec_test::Guarded;
+
+// Runs kernels by their number on dense arrays; sizes in the order of segspec::Convolution. Returns whether this
+// processor can. Arrays are copied to the ends of pages, so that what is read beyond them is found.
+extern "C" int segspec_run(int kind, int gradient, const long* sizes, const void* a, const void* b, void* result,
+                           const std::size_t* bytes, int threads) {
+  const segspec_test::NamedKernels& chosen = segspec_test::kinds[kind];
+  if (!chosen.supported()) return 0;
+  const segspec::Convolution shape = {sizes[0],
+                                      {sizes[1], sizes[2]},
+                                      {sizes[3], sizes[4]},
+                                      {sizes[5], sizes[6]},
+                                      {sizes[7], sizes[8]},
+                                      {sizes[9], sizes[10]},
+                                      {sizes[11], sizes[12]},
+                                      sizes[13],
+                                      sizes[14],
+                                      sizes[15],
+                                      sizes[16] != 0};
+  const Guarded first(bytes[0], Guarded::Flush::kEnd, 1), second(bytes[1], Guarded::Flush::kEnd, 1),
+      found(bytes[2], Guarded::Flush::kEnd, 1);
+  std::memcpy(first.as<void>(), a, bytes[0]);
+  std::memcpy(second.as<void>(), b, bytes[1]);
+  const segspec_test::NewThreads pool(threads);
+  if (gradient)
+    chosen.kernels->weight_gradient(pool, shape, first.as<void>(), second.as<void>(), found.as<float>());
+  else
+    chosen.kernels->convolve(pool, shape, first.as<void>(), second.as<float>(), found.as<void>());
+  std::memcpy(result, found.as<void>(), bytes[2]);
+  return 1;
+}
+
+extern "C" const char* segspec_kind(int kind) { return segspec_test::kinds[kind].name; }

@@ -1,0 +1,55 @@
+// What the kernels need besides a processor: threads and scratch memory, both made to find mistakes.
+#pragma once
+
+#include <cstddef>
+
+#include "problem.h"
+
+namespace segspec_test {
+
+// Memory between two pages that nobody may touch, filled with bytes that are NaN as float32 and as bfloat16. It begins
+// right behind the one page, or ends right before the other, but for less than `alignment` bytes.
+class Guarded {
+ public:
+  enum class Flush { kStart, kEnd };
+  Guarded(std::size_t bytes, Flush flush, std::size_t alignment);
+  // Takes over what `release` gave.
+  Guarded(void* data, std::size_t bytes, std::size_t alignment);
+  ~Guarded();
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+  // Gives up memory that is flush with its end.
+  void* release();
+
+ private:
+  void *mapped_, *data_;
+  std::size_t whole_;
+};
+
+class NewThreads final : public segspec::Threads {
+ public:
+  explicit NewThreads(int count) : count_(count) {}
+
+ private:
+  void run(long count, Call call, const void* context) const override;
+
+  const int count_;
+};
+
+struct NamedKernels {
+  const char* name;
+  const segspec::Kernels* kernels;
+  bool bfloat16;        // the arrays' type; else float32
+  double precision;     // of a number as it is multiplied
+  bool (*supported)();  // by this processor; AMX is emulated
+};
+
+constexpr int kKinds = 5;
+extern const NamedKernels kinds[kKinds];
+
+}  // namespace segspec_test
