@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bench import command
 from bench.contest import Contestant, Rules, Team, refuse_beside, repeats, show_seconds
-from bench.contestants import NETS, device_environment, net_contestants
+from bench.contestants import device_environment, net_contestants
 from bench.launch import Launch, race
 from bench.machine import peak_resident, relevant
 from bench.ops_task import convolution_tasks, flops, halved, pool_tasks
@@ -142,7 +142,9 @@ def test_who_takes_part_depends_on_the_precision() -> None:
 
 def test_each_runs_as_its_name_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGSPEC_TUNE", "0")
-    found = {name: environment_of(NETS[name].environment) for name in ("segspec", "pure-jax", "stock-jax")}
+    named = ("segspec", "pure-jax", "stock-jax")
+    contestants = net_contestants("train", "float32", "cpu", named, "python")
+    found = {each.name: environment_of(each.environment) for each in contestants}
     native = {name: found[name].get("SEGSPEC_NATIVE") for name in found}
     assert native == {"segspec": None, "pure-jax": "0", "stock-jax": "0"}
     assert {name: found[name].get("SEGSPEC_TUNE") for name in found} == {

@@ -32,13 +32,10 @@ class Configuration(NamedTuple):
 
 _ALL = ("float32", "high", "bfloat16")
 _BOTH = ("train", "infer")
-_AS_SHIPPED: Mapping[str, str | None] = {"SEGSPEC_NATIVE": None, "SEGSPEC_TUNE": None}
 
 NETS: Mapping[str, Configuration] = {
-    "segspec": Configuration("segspec", _AS_SHIPPED, {}, _ALL, _BOTH, "as it is installed"),
-    "pure-jax": Configuration(
-        "segspec", {**_AS_SHIPPED, "SEGSPEC_NATIVE": "0"}, {}, ("float32",), _BOTH, "without native kernels"
-    ),
+    "segspec": Configuration("segspec", {}, {}, _ALL, _BOTH, "as it is installed"),
+    "pure-jax": Configuration("segspec", {"SEGSPEC_NATIVE": "0"}, {}, ("float32",), _BOTH, "without native kernels"),
     "stock-jax": Configuration(
         "segspec", {"SEGSPEC_NATIVE": "0", "SEGSPEC_TUNE": "0"}, {}, (), _BOTH, "without settings of the process either"
     ),
@@ -93,19 +90,20 @@ def device_environment(family: str, device: str) -> dict[str, str | None]:
     """
     if family == "torch":
         return {} if device == "gpu" else {"CUDA_VISIBLE_DEVICES": ""}
-    if device == "gpu":
-        return {"SEGSPEC_CACHE": "", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    return {"SEGSPEC_CACHE": "", "JAX_PLATFORMS": "cpu"}
+    own = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if device == "gpu" else {"JAX_PLATFORMS": "cpu"}
+    return {"SEGSPEC_CACHE": "", "SEGSPEC_NATIVE": None, "SEGSPEC_TUNE": None, **own}
 
 
-def plain_contestants(
-    kind: str, variants: Mapping[str, tuple[str, Mapping[str, object]]], device: str, torch_python: str
-) -> tuple[Contestant, ...]:
+Variants = Mapping[str, tuple[str, Mapping[str, object]]]
+"""Family and settings of each contestant of a suite without precisions."""
+
+
+def plain_contestants(kind: str, variants: Variants, device: str, torch_python: str) -> tuple[Contestant, ...]:
     """Contestants of a suite without precisions.
 
     Args:
         kind: of its workers, `ops` or `data`.
-        variants: family and settings by name.
+        variants: who takes part; those that NETS names run in the environment that stands there.
         device: `cpu` or `gpu`.
         torch_python: the Python that has PyTorch.
     """
@@ -114,7 +112,7 @@ def plain_contestants(
             name,
             family,
             serve_command(f"{kind}_{family}", torch_python if family == "torch" else sys.executable),
-            device_environment(family, device),
+            {**device_environment(family, device), **(NETS[name].environment if name in NETS else {})},
             settings,
         )
         for name, (family, settings) in variants.items()

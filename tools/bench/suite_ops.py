@@ -6,16 +6,17 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bench.contest import Team
-from bench.contestants import plain_contestants
+from bench.contestants import Variants, plain_contestants
 from bench.ops_task import convolution_tasks, pool_tasks
 from bench.options import Options
 from bench.results import Contest
 
-VARIANTS = {
+POOLING: Variants = {
     "segspec": ("segspec", {}),
     "torch-nchw": ("torch", {"channels_last": False}),
     "torch-channels-last": ("torch", {"channels_last": True}),
 }
+CONVOLVING: Variants = {**POOLING, "pure-jax": ("segspec", {})}
 
 
 def run_pool(options: Options) -> Iterator[Contest]:
@@ -23,19 +24,19 @@ def run_pool(options: Options) -> Iterator[Contest]:
     for precision in options.precisions:
         tasks = pool_tasks(max(options.sizes), options.batches[0], precision, options.device)
         if precision != "high":  # pooling multiplies nothing
-            yield from _run("pool", tasks, options)
+            yield from _run("pool", POOLING, tasks, options)
 
 
 def run_convolution(options: Options) -> Iterator[Contest]:
     """Convolutions of SegNet and SegNet-Basic: forward, input gradient, weight gradient."""
     for precision in options.precisions:
         tasks = convolution_tasks(max(options.sizes), options.batches[0], precision, options.device)
-        yield from _run("conv", tasks, options)
+        yield from _run("conv", CONVOLVING, tasks, options)
 
 
-def _run(suite: str, tasks: Iterable[dict[str, Any]], options: Options) -> Iterator[Contest]:
+def _run(suite: str, variants: Variants, tasks: Iterable[dict[str, Any]], options: Options) -> Iterator[Contest]:
     """Contests one after the other by the same workers, as few as there are contestants."""
-    contestants = plain_contestants("ops", VARIANTS, options.device, options.torch_python)
+    contestants = plain_contestants("ops", variants, options.device, options.torch_python)
     wanted = [each for each in contestants if not options.contestants or each.name in options.contestants]
     with Team(wanted, options.rules) as team:
         for task in tasks:

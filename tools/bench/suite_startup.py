@@ -22,17 +22,21 @@ FIRST_LINE, FIRST_LOSS = "iteration 1/", '"loss": '
 
 def run_startup(options: Options) -> Iterator[Contest]:
     """`segspec --help` and `check`, then trainings until their first loss, cold and warm."""
-    rules = options.rules
-    for network in options.networks:
-        for task, arguments in (("--help", ("--help",)), ("check", ("check", str(SPECS[network])))):
-            if task == "--help" and network != options.networks[0]:
-                continue
-            rules.say(f"startup: segspec {' '.join(arguments)}")
-            launch = Launch("segspec", "segspec", (*command(), *arguments))
-            named = {"command": task, "network": network}
-            yield race("startup", named, [launch], rules, warm_up=True)
+    for number, network in enumerate(options.networks):
+        if number == 0:
+            yield _command_alone("--help", ("--help",), network, options)
+        yield _command_alone("check", ("check", str(SPECS[network])), network, options)
     for network, state in product(options.networks, ("cold", "warm")):
         yield _first_loss(network, state, options)
+
+
+def _command_alone(name: str, arguments: tuple[str, ...], network: str, options: Options) -> Contest:
+    """A command from its start to its end, with what it keeps from an earlier time."""
+    options.rules.say(f"startup: segspec {' '.join(arguments)}")
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**device_environment("segspec", "cpu"), "SEGSPEC_CACHE": cache}
+        launch = Launch("segspec", "segspec", (*command(), *arguments), environment=environment)
+        return race("startup", {"command": name, "network": network}, [launch], options.rules, warm_up=True)
 
 
 def command() -> tuple[str, ...]:
