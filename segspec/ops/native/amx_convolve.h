@@ -26,9 +26,8 @@ void pack_tile(const Convolution& shape, const float* w, long group, long tap, l
   const long inputs = shape.group_inputs() - first_input, outputs = shape.group_outputs() - first_output;
   __m512i rows[16];
   if (shape.turned) {
-    const float* const from = w +
-                              ((shape.taps() - 1 - tap) * shape.group_outputs() + first_output) * shape.in_channels +
-                              group * shape.group_inputs() + first_input;
+    const long line = (shape.taps() - 1 - tap) * shape.group_outputs() + first_output;
+    const float* const from = w + line * shape.in_channels + group * shape.group_inputs() + first_input;
     for (long output = 0; output < 16; ++output)
       rows[output] = output < outputs ? Float32Arrays::copy<part>(from + output * shape.in_channels, inputs)
                                       : _mm512_setzero_si512();

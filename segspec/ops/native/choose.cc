@@ -6,6 +6,7 @@ namespace segspec {
 namespace {
 
 constexpr long kFewestChannels = 16;  // with fewer, transforms take longer than the products they save
+constexpr long kFewestOfATile = 8;    // with fewer channels, most of a tile of AMX would be zeros
 constexpr long kFewestTiles = 24;     // with fewer, transforms of the weights do
 
 // Tiles of so many outputs along either axis.
@@ -29,6 +30,10 @@ long count_places(const Convolution& shape, bool six) {
 
 const Kernels* choose(const Convolution& shape, Precision precision, Pass pass) {
   const Processor processor = Processor::current();
+  const bool tiles =
+      processor.amx && shape.group_inputs() >= kFewestOfATile && shape.group_outputs() >= kFewestOfATile;
+  if (tiles && precision == Precision::bfloat16) return &amx_bfloat16;
+  if (tiles && precision == Precision::high) return &amx_split;
   if (precision == Precision::bfloat16) {
     if (!processor.avx512_bf16) return nullptr;
     // Products of pairs are as quick as fewer products, but the pairs of a weight gradient have to be made first.
