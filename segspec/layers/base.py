@@ -64,14 +64,15 @@ class Filler(BaseModel):
     """How a parameter is initialised before training.
 
     constant: `value`. gaussian: N(mean, std^2). uniform: U(min, max). msra: N(0, 2/n). xavier: U(-s, s), s = sqrt(3/n).
-    bilinear: the interpolation kernel of a deconvolution. positive_unitball: U(0, 1), each output summing to 1. n is
-    the number of inputs (FAN_IN), outputs (FAN_OUT) or their mean (AVERAGE). Source: Caffe, filler.hpp.
+    bilinear: the interpolation kernel of a deconvolution. identity: each channel passes as it is. positive_unitball:
+    U(0, 1), each output summing to 1. n is the number of inputs (FAN_IN), outputs (FAN_OUT) or their mean (AVERAGE).
+    Source: Caffe, filler.hpp; Yu and Koltun 2016.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    type: Literal["constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear"] = Field(
-        "constant", description="Distribution."
+    type: Literal["constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear", "identity"] = (
+        Field("constant", description="Distribution.")
     )
     value: Real = Field(0.0, description="Value of a constant filler.")
     min: Real = Field(0.0, description="Lower bound of a uniform filler.")
@@ -113,8 +114,11 @@ class ParamSpec(NamedTuple):
 
     def check_filler(self) -> None:
         """Raises ShapeError where the filler makes nothing of this shape."""
-        if self.filler.type == "bilinear" and self.layout != "filter":
-            raise ShapeError("a bilinear filler fits the filters of a convolution or deconvolution only")
+        if self.filler.type in ("bilinear", "identity") and self.layout != "filter":
+            article = "an" if self.filler.type == "identity" else "a"
+            raise ShapeError(
+                f"{article} {self.filler.type} filler fits the filters of a convolution or deconvolution only"
+            )
 
 
 class StateSpec(NamedTuple):

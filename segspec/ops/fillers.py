@@ -63,6 +63,8 @@ def fill(filler: FillerFields, rng: np.random.Generator, shape: tuple[int, ...],
             return _uniform(rng, shape, -bound, bound)
         case "bilinear":
             return _bilinear(shape, filler.diagonal)
+        case "identity":
+            return _identity(shape)
         case "positive_unitball":
             values = _uniform(rng, shape, 0.0, 1.0)
             inputs = range(1, len(shape)) if layout == "plain" else range(len(shape) - 1)
@@ -123,3 +125,15 @@ def _bilinear(shape: tuple[int, ...], diagonal: bool) -> Values:
 
     pairs = np.eye(shape[2], shape[3]) if diagonal else np.ones(shape[2:])
     return np.asarray(np.outer(along(shape[0]), along(shape[1]))[:, :, None, None] * pairs, np.float32)
+
+
+def _identity(shape: tuple[int, ...]) -> Values:
+    """1 from each channel to the output of its number at the middle of the filter, else 0: the image passes unchanged.
+
+    Stored (height, width, in / group, out); where there are more outputs than channels, channels are taken again from
+    the first on. Source: Yu and Koltun 2016, equation 4.
+    """
+    values = np.zeros(shape, np.float32)
+    outputs = np.arange(shape[-1])
+    values[shape[0] // 2, shape[1] // 2, outputs % shape[2], outputs] = 1
+    return values

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from segspec.layers.base import Blob, Context, Filler, Layer, Sampling, ShapeError
 from segspec.layers.convolution import Convolution, Deconvolution, DepthwiseConvolution
+from segspec.ops.fillers import fill
 
 IMAGE = Blob((2, 7, 9, 4))
 
@@ -129,11 +130,22 @@ def test_a_deconvolution_of_each_channel_starts_as_interpolation(fields: dict[st
     assert made(Deconvolution, **fields).params([IMAGE])["weight"].filler.type == filler
 
 
-def test_a_bilinear_bias_is_refused() -> None:
-    params = made(Convolution, bias_filler={"type": "bilinear"}).params([IMAGE])
+@pytest.mark.parametrize(("type", "named"), [("bilinear", "a bilinear"), ("identity", "an identity")])
+def test_a_filler_of_filters_is_refused_for_a_bias(type: str, named: str) -> None:
+    params = made(Convolution, bias_filler={"type": type}).params([IMAGE])
     params["weight"].check_filler()
-    with pytest.raises(ShapeError, match="bilinear filler fits the filters of a convolution"):
+    with pytest.raises(ShapeError, match=f"{named} filler fits the filters of a convolution"):
         params["bias"].check_filler()
+
+
+@pytest.mark.parametrize(
+    "fields", [{"num_output": 4}, {"num_output": 4, "group": 2}, {"num_output": 4, "group": 4, "dilation": 2}]
+)
+def test_a_convolution_of_identity_passes_the_image(fields: dict[str, Any]) -> None:
+    layer = made(Convolution, **{"pad": "same", "bias_term": False, "weight_filler": {"type": "identity"}, **fields})
+    weight = layer.params([IMAGE])["weight"]
+    filters = fill(weight.filler, np.random.default_rng(0), weight.shape, weight.layout)
+    np.testing.assert_array_equal(run(layer, values(), weight=jnp.asarray(filters)), values())
 
 
 @pytest.mark.parametrize("fields", [{"kernel_size": 2, "stride": 2}, {"stride": 2, "pad": 1}, {"dilation": 2}])

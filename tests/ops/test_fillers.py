@@ -117,6 +117,12 @@ def test_bilinear_knows_sides_of_different_length() -> None:
     np.testing.assert_allclose(values, np.outer([0.5, 0.5], [0.25, 0.75, 0.75, 0.25]))
 
 
+def test_identity_takes_channels_again_where_there_are_more_outputs() -> None:
+    values = filled((3, 5, 2, 3), type="identity")
+    np.testing.assert_array_equal(values[1, 2], [[1, 0, 1], [0, 1, 0]])
+    assert values.sum() == 3
+
+
 def test_the_generator_decides() -> None:
     first, again, other = (
         fill(Filler(type="msra"), np.random.default_rng(seed), (3, 3, 2, 2), "filter") for seed in (1, 1, 2)
