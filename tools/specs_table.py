@@ -39,6 +39,7 @@ _PAPER = """## The variants of the SegNet paper
 
 The decoders that Badrinarayanan, Kendall and Cipolla 2017 compare in section 3 and Table 1. The paper gives 1.625
 million parameters for the two NoDimReduction variants; filters of 8x8 from 64 maps to 64, as it describes, make 1.661.
+[What they score](segnet_paper/README.md) is set beside the paper's figures by `tools/paper_table1.py`.
 """
 _LIBRARIES = """## Block libraries
 
