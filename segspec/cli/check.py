@@ -22,6 +22,7 @@ def add(verbs: Verbs) -> None:
         "--stage", metavar="NAME", action="append", default=[], help="a stage of a prototxt; may be repeated"
     )
     parser.add_argument("--level", type=int, metavar="N", help="the level of a prototxt")
+    parser.add_argument("--solver", type=Path, metavar="SOLVER", help="tell the memory of a training with this solver")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     add_set(parser)
 
@@ -30,9 +31,11 @@ def run(options: argparse.Namespace) -> None:
     """Runs it with what the command line says."""
     from segspec.graph.check import check, find_doubts
     from segspec.spec.net import load_net
+    from segspec.spec.solver_file import load_solver
 
     phase, size = options.phase.upper(), image_size(options.size)
     spec = load_net(options.spec, options.overrides, phase, stages=options.stage, level=options.level)
     warn(*spec.warnings)
-    print(check(spec, size, phase, json=options.json))
+    solver = None if options.solver is None else load_solver(options.solver)
+    print(check(spec, size, phase, json=options.json, solver=solver))
     warn(*(find_doubts(spec, size) if phase == "TRAIN" else ()))

@@ -9,13 +9,23 @@ from segspec.errors import Diagnostic, SpecError
 from segspec.graph.build import build
 from segspec.graph.graph import Graph
 from segspec.graph.inputs import net_inputs
+from segspec.graph.memory import Setting, predict_memory
 from segspec.graph.summary import as_record, as_text, summarize
+from segspec.graph.summary import size as bytes_text
 from segspec.graph.trainable import find_idleness, find_need_of_batch, find_other_class_count, find_unsettled
 from segspec.layers.base import Blob
 from segspec.spec.netspec import NetSpec, Phase
+from segspec.spec.solver import Solver
 
 
-def check(spec: NetSpec, size: tuple[int, int] | None = None, phase: Phase = "TRAIN", *, json: bool = False) -> str:
+def check(
+    spec: NetSpec,
+    size: tuple[int, int] | None = None,
+    phase: Phase = "TRAIN",
+    *,
+    json: bool = False,
+    solver: Solver | None = None,
+) -> str:
     """The table of a net's layers and costs.
 
     Args:
@@ -23,18 +33,23 @@ def check(spec: NetSpec, size: tuple[int, int] | None = None, phase: Phase = "TR
         size: (height, width) of the images; by default what the spec declares.
         phase: TRAIN, TEST, or DEPLOY, which leaves out what needs labels.
         json: whether to give JSON rather than a table.
+        solver: how it is to be trained, for the memory; by default with SGD in float32.
 
     Raises:
         SpecError: when shapes do not fit, or no size is known.
     """
     graph = _build(spec, size, phase)
     summary = summarize(graph)
+    batch = _batch(spec)
+    memory = predict_memory(graph, Setting.of(solver, batch)) if phase == "TRAIN" else None
     if json:
-        return json_text.dumps(as_record(summary), indent=1)
+        record = {} if memory is None else {"batch": batch, "training_bytes": memory.total}
+        return json_text.dumps({**as_record(summary), **record}, indent=1)
     title = f"{spec.name}, images of {Blob(graph.inputs['data'].shape[1:])}"
     if spec.classes is not None:
         title += f", {spec.classes.count} classes"
-    return f"{title}\n\n{as_text(summary, _batch(spec))}"
+    training = "" if memory is None else f"about {bytes_text(memory.total)} for a batch of {batch}, besides the program"
+    return f"{title}\n\n{as_text(summary, training)}"
 
 
 def find_doubts(spec: NetSpec, size: tuple[int, int] | None = None) -> tuple[Diagnostic, ...]:

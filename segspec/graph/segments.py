@@ -66,7 +66,7 @@ def light_segments(layers: Layers) -> tuple[Segment, ...]:
     for layer in layers:
         if is_light(layer):
             run = (*run, layer)
-        elif run and layer.multiply_adds:
+        elif layer.multiply_adds and {top for light in run for top in light.tops}.intersection(layer.bottoms):
             segments.append(Segment((*run, layer), recomputed=True))
             run = ()
         else:

@@ -98,12 +98,12 @@ def _peak_alive(graph: Graph) -> int:
     return peak
 
 
-def as_text(summary: Summary, batch: int) -> str:
+def as_text(summary: Summary, training: str = "") -> str:
     """The summary as a table for a terminal.
 
     Args:
         summary: of one image.
-        batch: images in a training batch, for the estimate of memory.
+        training: what is said of the memory of a training; empty: nothing.
     """
     header = ("layer", "type", "output", "parameters", "multiply-adds", "activations", "sees")
     cells = [
@@ -118,17 +118,17 @@ def as_text(summary: Summary, batch: int) -> str:
         )
         for row in summary.rows
     ]
-    return "\n".join([*_aligned([header, *cells], left=2), "", *_totals(summary, batch)])
+    return "\n".join([*_aligned([header, *cells], left=2), "", *_totals(summary, training)])
 
 
-def _totals(summary: Summary, batch: int) -> Iterable[str]:
+def _totals(summary: Summary, training: str) -> Iterable[str]:
     weights = 4 * summary.parameters
-    training = batch * (summary.input_bytes + summary.training_bytes) + 3 * weights
     yield f"parameters     {summary.parameters:,}  ({size(weights)})"
     forward, both = count(summary.multiply_adds), count(3 * summary.multiply_adds)
     yield f"multiply-adds  {forward} an image to infer, about {both} to train"
     yield f"inference      about {size(summary.inference_bytes + weights)} for one image"
-    yield f"training       about {size(training)} for a batch of {batch}, with gradients and momentum"
+    if training:
+        yield f"training       {training}"
     if summary.scores is not None:
         scores, field = summary.scores
         yield f"scores         {shape(scores)}; each sees {_seen(field)} of {field.image[0]}x{field.image[1]} pixels"

@@ -33,6 +33,7 @@ from segspec.train.feed import Ahead, feed
 from segspec.train.from_caffe import read_caffe_training
 from segspec.train.labels import default_workers, settle_class_weights
 from segspec.train.loop import Training
+from segspec.train.memory import find_full_memory
 from segspec.train.optimizer import make_optimizer
 from segspec.train.progress import Progress
 from segspec.train.runtime import prepare
@@ -156,6 +157,7 @@ class _Trainer:
         plan, solver = self.plan, self.plan.solver
         remove_unfinished(self.folder)
         require_space(self.folder.path, 2 * snapshot_bytes(state._asdict()))
+        warn(*find_full_memory(plan))
         step = make_sized_step(plan, self.optimizer, solver.dtype)
         validate = None
         if plan.test is not None:

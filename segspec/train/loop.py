@@ -18,7 +18,7 @@ from segspec.run.folder import RunFolder
 from segspec.run.log import Log, read_log
 from segspec.train.background import Background
 from segspec.train.feed import Fed
-from segspec.train.memory import explain_full_memory
+from segspec.train.memory import explain_full_memory, fitting_batch
 from segspec.train.progress import Pace, Progress, Record, Speed
 from segspec.train.rate import learning_rate
 from segspec.train.session import Plan, Score, Validator
@@ -101,7 +101,7 @@ class Training:
         told: _Done | None = None
         for iteration in range(first, max_iter):
             assert fed is not None
-            with explain_full_memory(self.plan.data.batch_size):
+            with explain_full_memory(self.plan.data.batch_size, partial(fitting_batch, self.plan)):
                 state, metrics = self._step(state, fed, iteration)
                 self._report(told)
                 finite = bool(metrics["finite"])  # waits for the step

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from segspec.errors import Source, SpecError
+from segspec.graph.build import build, image_inputs
 from segspec.graph.check import check
 from segspec.graph.inputs import declared_size
+from segspec.graph.memory import Setting, predict_memory
 from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.net import read_net
 from segspec.spec.netspec import NetSpec
+from segspec.spec.solver import Solver
 
 LAYERS = (
     "layers:\n  - Convolution: {num_output: 4, kernel_size: 3, pad: same}\n  - Pooling: {kernel_size: 2, stride: 2}\n"
@@ -63,7 +66,7 @@ def test_the_table() -> None:
         "parameters     112  (448 B)",
         "multiply-adds  5.2 k an image to infer, about 15.6 k to train",
         "inference      about 1.9 kB for one image",
-        "training       about 9.8 kB for a batch of 5, with gradients and momentum",
+        "training       about 12.8 kB for a batch of 5, besides the program",
         "scores         3x4x4; each sees 4x4 of 6x8 pixels",
     ]
 
@@ -72,6 +75,11 @@ def test_json_says_the_same() -> None:
     record = json.loads(check(spec(SIZED), json=True))
     assert (record["parameters"], record["multiply_adds"]) == (112, 5184)
     assert record["training_activation_bytes"] == 768 + 192
+    assert record["batch"] == 5
+    assert (
+        record["training_bytes"]
+        == predict_memory(build(spec(SIZED), "TRAIN", image_inputs(1, 6, 8, 3)), Setting(5)).total
+    )
     assert record["layers"][1] == {
         "layer": "pool1",
         "type": "Pooling",
@@ -128,3 +136,13 @@ def test_a_prototxt_says_how_much_smaller_labels_are() -> None:
     check(net, (8, 12))
     with pytest.raises(SpecError):
         check(read_caffe_net(Source("n.prototxt", text.replace("factor: 2", "factor: 1"))), (8, 12))
+
+
+def test_the_memory_is_that_of_a_training_and_of_its_solver() -> None:
+    adam = Solver(type="Adam", momentum=0.9, base_lr=0.1, max_iter=1)
+    assert "training  " not in check(spec(SIZED), phase="TEST")
+    assert "training_bytes" not in check(spec(SIZED), phase="DEPLOY", json=True)
+    plain, histories = (
+        json.loads(check(spec(SIZED), json=True, solver=each))["training_bytes"] for each in (None, adam)
+    )
+    assert histories == plain + 4 * 112
