@@ -51,7 +51,8 @@ void pack_panel(const Convolution& shape, const float* w, long group, long tap, 
     for (long half = 0; half < 2; ++half) {
       Bfloat16* const to = packed + half * kTileNumbers;
       pack_tile<0>(shape, w, group, tap, input, first_output + half * 16, to);
-      if constexpr (parts == 2) pack_tile<1>(shape, w, group, tap, input, first_output + half * 16, to + 2 * kTileNumbers);
+      if constexpr (parts == 2)
+        pack_tile<1>(shape, w, group, tap, input, first_output + half * 16, to + 2 * kTileNumbers);
     }
   }
 }

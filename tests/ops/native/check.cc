@@ -110,39 +110,43 @@ bool agrees(const void* found, bool bfloat16, const std::vector<Sum>& sums, doub
 }
 
 // Both operations on one shape, arrays against the one or the other guard; names what is wrong.
-std::string run(const segspec_test::NamedKernels& kind, const Convolution& shape, Guarded::Flush flush) {
+std::string run(const segspec_test::Case& asked, const Convolution& shape, Guarded::Flush flush) {
   const Sizes count = sizes(shape);
-  const long bytes = kind.bfloat16 ? 2 : 4;
+  const bool bfloat16 = asked.bfloat16();
+  const long bytes = bfloat16 ? 2 : 4;
   const Guarded x(count.x * bytes, flush, 1), g(count.y * bytes, flush, 1), w(count.w * 4, flush, 1);
   std::mt19937 random(1);
-  fill(x.as<void>(), count.x, kind.bfloat16, &random);
-  fill(g.as<void>(), count.y, kind.bfloat16, &random);
+  fill(x.as<void>(), count.x, bfloat16, &random);
+  fill(g.as<void>(), count.y, bfloat16, &random);
   fill(w.as<void>(), count.w, false, &random);
 
   const Guarded y(count.y * bytes, flush, 1), again(count.y * bytes, flush, 1);
-  kind.kernels->convolve(segspec_test::NewThreads(3), shape, x.as<void>(), w.as<float>(), y.as<void>());
-  kind.kernels->convolve(segspec_test::NewThreads(1), shape, x.as<void>(), w.as<float>(), again.as<void>());
+  const segspec::Kernels* kernels = asked.kernels(shape, segspec::Pass::convolve);
+  if (kernels == nullptr) return asked.processor.avx2 ? "there are no kernels" : "";
+  kernels->convolve(segspec_test::NewThreads(3), shape, x.as<void>(), w.as<float>(), y.as<void>());
+  kernels->convolve(segspec_test::NewThreads(1), shape, x.as<void>(), w.as<float>(), again.as<void>());
   if (std::memcmp(y.as<void>(), again.as<void>(), count.y * bytes) != 0) return "convolve: depends on the threads";
   // Weights are rounded as the arrays are, which their size bounds.
   std::vector<Sum> sums(count.y);
   each_product(shape, [&](long x_place, long w_place, long y_place) {
-    sums[y_place].add(static_cast<double>(read(x.as<void>(), x_place, kind.bfloat16)) * w.as<float>()[w_place]);
+    sums[y_place].add(static_cast<double>(read(x.as<void>(), x_place, bfloat16)) * w.as<float>()[w_place]);
   });
   const double depth = static_cast<double>(shape.taps() * shape.group_inputs());
-  if (!agrees(y.as<void>(), kind.bfloat16, sums, 2 * kind.precision + depth * 0x1p-23)) return "convolve: wrong";
+  if (!agrees(y.as<void>(), bfloat16, sums, 2 * asked.rounding + depth * 0x1p-23)) return "convolve: wrong";
   if (shape.turned) return "";
 
   const Guarded dw(count.w * 4, flush, 1), second(count.w * 4, flush, 1);
-  kind.kernels->weight_gradient(segspec_test::NewThreads(3), shape, x.as<void>(), g.as<void>(), dw.as<float>());
-  kind.kernels->weight_gradient(segspec_test::NewThreads(1), shape, x.as<void>(), g.as<void>(), second.as<float>());
+  kernels = asked.kernels(shape, segspec::Pass::weight_gradient);
+  kernels->weight_gradient(segspec_test::NewThreads(3), shape, x.as<void>(), g.as<void>(), dw.as<float>());
+  kernels->weight_gradient(segspec_test::NewThreads(1), shape, x.as<void>(), g.as<void>(), second.as<float>());
   if (std::memcmp(dw.as<void>(), second.as<void>(), count.w * 4) != 0) return "weight gradient: depends on the threads";
   std::vector<Sum> gradients(count.w);
   each_product(shape, [&](long x_place, long w_place, long y_place) {
-    gradients[w_place].add(static_cast<double>(read(x.as<void>(), x_place, kind.bfloat16)) *
-                           read(g.as<void>(), y_place, kind.bfloat16));
+    gradients[w_place].add(static_cast<double>(read(x.as<void>(), x_place, bfloat16)) *
+                           read(g.as<void>(), y_place, bfloat16));
   });
   const double windows = static_cast<double>(shape.batch * shape.output.height * shape.output.width);
-  const double tolerance = (kind.bfloat16 ? 0 : 2 * kind.precision) + windows * 0x1p-23;
+  const double tolerance = (bfloat16 ? 0 : 2 * asked.rounding) + windows * 0x1p-23;
   return agrees(dw.as<void>(), false, gradients, tolerance) ? "" : "weight gradient: wrong";
 }
 
@@ -150,16 +154,16 @@ std::string run(const segspec_test::NamedKernels& kind, const Convolution& shape
 
 int main() {
   int wrong = 0, right = 0;
-  for (const segspec_test::NamedKernels& kind : segspec_test::kinds) {
-    if (!kind.supported()) {
-      std::printf("not %s; ", kind.name);
+  for (const segspec_test::Case& asked : segspec_test::cases) {
+    if (!asked.supported()) {
+      std::printf("not %s; ", asked.name);
       continue;
     }
     for (const Convolution& shape : shapes) {
       for (const Guarded::Flush flush : {Guarded::Flush::kStart, Guarded::Flush::kEnd}) {
-        const std::string reason = run(kind, shape, flush);
+        const std::string reason = run(asked, shape, flush);
         reason.empty() ? ++right : ++wrong;
-        if (!reason.empty()) std::fprintf(stderr, "%s, shape %ld: %s\n", kind.name, &shape - shapes, reason.c_str());
+        if (!reason.empty()) std::fprintf(stderr, "%s, shape %ld: %s\n", asked.name, &shape - shapes, reason.c_str());
       }
     }
   }

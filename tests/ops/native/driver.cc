@@ -16,6 +16,9 @@ namespace {
 
 std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
+segspec::Processor pretended = {};
+
+bool has_nothing() { return true; }
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -62,19 +65,31 @@ void NewThreads::run(long count, Call call, const void* context) const {
   for (std::thread& thread : threads) thread.join();
 }
 
-const NamedKernels kinds[kKinds] = {
-    {"avx2", &segspec::avx2_float32, false, 0x1p-24, has_avx2},
-    {"avx512", &segspec::avx512_float32, false, 0x1p-24, has_avx512},
-    {"avx512_bf16", &segspec::avx512_bfloat16, true, 0x1p-9, has_bfloat16},
-    {"amx", &segspec::amx_bfloat16, true, 0x1p-9, has_bfloat16},
-    {"amx_split", &segspec::amx_split, false, 0x1p-16, has_bfloat16},
+const segspec::Kernels* Case::kernels(const segspec::Convolution& shape, segspec::Pass pass) const {
+  pretended = processor;
+  return choose(shape, precision, pass);
+}
+
+using segspec::Precision;
+
+const Case cases[kCases] = {
+    {"none float32", {false, false, false, false}, Precision::float32, 0, has_nothing},
+    {"avx2 float32", {true, false, false, false}, Precision::float32, 0x1p-24, has_avx2},
+    {"avx2 high", {true, false, false, false}, Precision::high, 0x1p-22, has_avx2},
+    {"avx512 float32", {true, true, false, false}, Precision::float32, 0x1p-24, has_avx512},
+    {"avx512 high", {true, true, false, false}, Precision::high, 0x1p-22, has_avx512},
+    {"avx512_bf16 bfloat16", {true, true, true, false}, Precision::bfloat16, 0x1p-9, has_bfloat16},
+    {"amx high", {true, true, true, true}, Precision::high, 0x1.8p-16, has_bfloat16},
+    {"amx bfloat16", {true, true, true, true}, Precision::bfloat16, 0x1p-9, has_bfloat16},
 };
 
 }  // namespace segspec_test
 
-// ---- the library's scratch memory
+// ---- what the library has otherwise: the processor, scratch memory
 
 namespace segspec {
+
+Processor Processor::current() { return segspec_test::pretended; }
 
 using segspec_test::Guarded;
 
@@ -94,12 +109,10 @@ Scratch::~Scratch() {
 
 using segspec_test::Guarded;
 
-// Runs kernels by their number on dense arrays; sizes in the order of segspec::Convolution. Returns whether this
-// processor can. Arrays are copied to the ends of pages, so that what is read beyond them is found.
-extern "C" int segspec_run(int kind, int gradient, const long* sizes, const void* a, const void* b, void* result,
+// Runs a case by its number on dense arrays; sizes in the order of segspec::Convolution. Returns whether there are
+// kernels. Arrays are copied to the ends of pages, so that what is read beyond them is found.
+extern "C" int segspec_run(int number, int gradient, const long* sizes, const void* a, const void* b, void* result,
                            const std::size_t* bytes, int threads) {
-  const segspec_test::NamedKernels& chosen = segspec_test::kinds[kind];
-  if (!chosen.supported()) return 0;
   const segspec::Convolution shape = {sizes[0],
                                       {sizes[1], sizes[2]},
                                       {sizes[3], sizes[4]},
@@ -111,17 +124,24 @@ extern "C" int segspec_run(int kind, int gradient, const long* sizes, const void
                                       sizes[14],
                                       sizes[15],
                                       sizes[16] != 0};
+  const segspec::Pass pass = gradient ? segspec::Pass::weight_gradient : segspec::Pass::convolve;
+  const segspec::Kernels* const kernels = segspec_test::cases[number].kernels(shape, pass);
+  if (kernels == nullptr) return 0;
   const Guarded first(bytes[0], Guarded::Flush::kEnd, 1), second(bytes[1], Guarded::Flush::kEnd, 1),
       found(bytes[2], Guarded::Flush::kEnd, 1);
   std::memcpy(first.as<void>(), a, bytes[0]);
   std::memcpy(second.as<void>(), b, bytes[1]);
   const segspec_test::NewThreads pool(threads);
   if (gradient)
-    chosen.kernels->weight_gradient(pool, shape, first.as<void>(), second.as<void>(), found.as<float>());
+    kernels->weight_gradient(pool, shape, first.as<void>(), second.as<void>(), found.as<float>());
   else
-    chosen.kernels->convolve(pool, shape, first.as<void>(), second.as<float>(), found.as<void>());
+    kernels->convolve(pool, shape, first.as<void>(), second.as<float>(), found.as<void>());
   std::memcpy(result, found.as<void>(), bytes[2]);
   return 1;
 }
 
-extern "C" const char* segspec_kind(int kind) { return segspec_test::kinds[kind].name; }
+// A case by its number; null for one that this processor cannot run, empty after the last.
+extern "C" const char* segspec_case(int number) {
+  if (number >= segspec_test::kCases) return "";
+  return segspec_test::cases[number].supported() ? segspec_test::cases[number].name : nullptr;
+}

@@ -3,7 +3,8 @@
 
 #include <cstddef>
 
-#include "problem.h"
+#include "choose.h"
+#include "processor.h"
 
 namespace segspec_test {
 
@@ -41,15 +42,20 @@ class NewThreads final : public segspec::Threads {
   const int count_;
 };
 
-struct NamedKernels {
+// What segspec may be asked for on a processor.
+struct Case {
   const char* name;
-  const segspec::Kernels* kernels;
-  bool bfloat16;        // the arrays' type; else float32
-  double precision;     // of a number as it is multiplied
+  segspec::Processor processor;
+  segspec::Precision precision;
+  double rounding;      // of numbers before they are multiplied
   bool (*supported)();  // by this processor; AMX is emulated
+
+  bool bfloat16() const { return precision == segspec::Precision::bfloat16; }
+  // The kernels that segspec takes on the case's processor.
+  const segspec::Kernels* kernels(const segspec::Convolution& shape, segspec::Pass pass) const;
 };
 
-constexpr int kKinds = 5;
-extern const NamedKernels kinds[kKinds];
+constexpr int kCases = 8;
+extern const Case cases[kCases];
 
 }  // namespace segspec_test
