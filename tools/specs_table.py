@@ -33,7 +33,7 @@ This page is generated from the specs by `make generate`. Every spec names its d
 voc=/disk/voc`, and takes any of the [class tables](classes) by `--set classes=NAME`; [language.md](../docs/language.md)
 explains the rest, and [networks.md](../docs/networks.md) how to write your own. `lines` leaves out comments. `sees` is
 the receptive field of a score in pixels, at the size of image that stands before it; `multiply-adds` is one image
-forward at that size.
+forward at that size. [SMOKE.md](SMOKE.md) shows what each loses in its first iterations.
 """
 _PAPER = """## The variants of the SegNet paper
 
