@@ -95,6 +95,8 @@ def name_each(paths: Sequence[Path]) -> tuple[str, ...]:
 
 def refuse_other_classes(members: Members) -> None:
     """Raises SpecError where two nets tell other classes apart."""
+    if not members.several:
+        return
     first, *others = (_classes(model) for model in members.models)
     for name, other in zip(members.names[1:], others, strict=True):
         difference = _first_difference(first, other)

@@ -37,7 +37,8 @@ def unread_lines(unread: Iterable[Unread]) -> list[str]:
 def names_in_prototxt(layers: Iterable[LayerSpec]) -> frozenset[str]:
     """The names that layers have in a prototxt: their own, those of their halves, and of sources of images."""
     listed = tuple(layers)
-    halves = (f"{layer.name}/scale" for layer in listed if isinstance(layer.layer, BatchNorm))
+    norms = (layer for layer in listed if isinstance(layer.layer, BatchNorm) and layer.layer.scale_bias)
+    halves = (f"{layer.name}/scale" for layer in norms)
     return frozenset(("", *INPUTS, *halves, *(layer.name for layer in listed)))
 
 
