@@ -9,7 +9,10 @@
 //   outputs   M   -> y                                y = A M A'
 //
 // The weight gradient goes the same way backwards: from g to gradients of M [place][panel][tile][panel], from those and V to
-// gradients of U [place][D][outputs], and from those to dw. Tiles are taken in batches whose V and M stay in the last cache.
+// gradients of U [place][D][outputs], and from those to dw.
+//
+// What is read again should come from a cache. Small filters: all of U is made once, and tiles are taken in batches whose V
+// and M are small. Large filters: as many tiles as possible at once, and panels in chunks whose part of U is small.
 #pragma once
 
 #include "convolve.h"
@@ -18,9 +21,12 @@
 namespace segspec {
 namespace {
 
-constexpr long kBatchBytes = 1 << 20;  // of V and M: a part of the last cache
-constexpr long kFewestTiles = 56;      // of a batch: U is read once for each
+constexpr long kFilterBytes = 4 << 20;  // of U: small filters are below
+constexpr long kBatchBytes = 1 << 20;   // of V and M, with small filters
+constexpr long kInputBytes = 16 << 20;  // of V, with large filters
+constexpr long kFewestTiles = 56;       // of a batch: U is read once for each
 constexpr long kTilesATask = 8;
+constexpr long kLinesATask = 16;
 
 // y = matrix x, for vectors of channels. Loops unroll, so that coefficients of 0 and 1 cost nothing.
 template <class Isa, int rows, int columns>
@@ -66,6 +72,7 @@ struct Layout {
   long pieces_down, pieces;  // of the kernel
   long depth, panels;        // D, and panels of outputs
   long tiles, batch;         // of all images, and at a time
+  long chunk;                // panels at a time
   long inputs_slice, outputs_slice, filters_slice;  // numbers of V, M and U at a place
 
   explicit Layout(const Convolution& shape)
@@ -76,14 +83,20 @@ struct Layout {
         depth(pieces * shape.in_channels),
         panels(ceil_div(shape.out_channels, Isa::panel)),
         tiles(shape.batch * down * across) {
-    const long fitting = kBatchBytes / (places * 4 * (depth + panels * Isa::panel));
-    const long batches = ceil_div(tiles, larger(kFewestTiles, fitting));
+    const long panel_bytes = places * depth * Isa::panel * sizeof(float), tile_bytes = places * depth * sizeof(float);
+    const bool small = panels * panel_bytes <= kFilterBytes;
+    const long fitting = small ? kBatchBytes * depth / (depth + panels * Isa::panel) : kInputBytes;
+    const long batches = ceil_div(tiles, larger(kFewestTiles, fitting / tile_bytes));
     batch = ceil_div(ceil_div(tiles, batches), Isa::rows) * Isa::rows;
+    chunk = small ? panels : larger(1, kFilterBytes / panel_bytes);
     // An odd number of cache lines: places would fall on the same lines of a cache otherwise.
     inputs_slice = (ceil_div(batch * depth, 16) | 1) * 16;
-    outputs_slice = (ceil_div(batch * panels * Isa::panel, 16) | 1) * 16;
-    filters_slice = panels * depth * Isa::panel;
+    outputs_slice = (ceil_div(batch * chunk * Isa::panel, 16) | 1) * 16;
+    filters_slice = chunk * depth * Isa::panel;
   }
+
+  // Numbers that a line of M has: the outputs of a chunk.
+  long pitch() const { return chunk * Isa::panel; }
 
   // Where a tile's outputs begin.
   struct Place {
@@ -128,16 +141,16 @@ void transform_inputs(const Convolution& shape, const Layout<Isa, Scheme>& layou
   }
 }
 
-// The outputs of one tile, from its line of M at the first place.
+// The outputs of one tile, of channels `begin` to `end`, from its line of M at the first place.
 template <class Isa, class Number, class Scheme>
-void transform_outputs(const Convolution& shape, const Layout<Isa, Scheme>& layout, long tile, const float* from,
-                       Number* y) {
+void transform_outputs(const Convolution& shape, const Layout<Isa, Scheme>& layout, long tile, long begin, long end,
+                       const float* from, Number* y) {
   constexpr int t = Scheme::places, m = Scheme::outputs;
   const auto place = layout.place(tile);
   const long height = smaller(m, shape.output.height - place.top), width = smaller(m, shape.output.width - place.left);
   Number* const corner =
       y + ((place.image * shape.output.height + place.top) * shape.output.width + place.left) * shape.out_channels;
-  for (long channel = 0; channel < shape.out_channels; channel += Isa::lanes) {
+  for (long channel = begin; channel < end; channel += Isa::lanes) {
     typename Isa::Vector products[t * t], outputs[m * m];
     const Number* const next = corner + m * shape.out_channels + channel;
 #pragma GCC unroll 4
@@ -145,7 +158,7 @@ void transform_outputs(const Convolution& shape, const Layout<Isa, Scheme>& layo
 #pragma GCC unroll 4
       for (long j = 0; j < m; ++j) __builtin_prefetch(next + (i * shape.output.width + j) * shape.out_channels, 1);
 #pragma GCC unroll 36
-    for (int k = 0; k < t * t; ++k) products[k] = Isa::load(from + k * layout.outputs_slice + channel);
+    for (int k = 0; k < t * t; ++k) products[k] = Isa::load(from + k * layout.outputs_slice + channel - begin);
     apply_twice<Isa>(Scheme::output, products, outputs);
 #pragma GCC unroll 4
     for (long i = 0; i < m; ++i)
@@ -153,20 +166,20 @@ void transform_outputs(const Convolution& shape, const Layout<Isa, Scheme>& layo
       for (long j = 0; j < m; ++j)
         if (i < height && j < width)
           Isa::store_part(corner + (i * shape.output.width + j) * shape.out_channels + channel,
-                          shape.out_channels - channel, outputs[i * m + j]);
+                          end - channel, outputs[i * m + j]);
   }
 }
 
-// The gradients of M of one tile, [place][panel][tile][panel]: `to` is the tile's line in the first panel.
+// The gradients of M of one tile and some panels, [place][panel][tile][panel]: `to` is its line in the first of them.
 template <class Isa, class Number, class Scheme>
-void transform_gradients(const Convolution& shape, const Layout<Isa, Scheme>& layout, long tile, long panel_size,
-                         const Number* g, float* to) {
+void transform_gradients(const Convolution& shape, const Layout<Isa, Scheme>& layout, long tile, long first_panel,
+                         long last_panel, const Number* g, float* to) {
   constexpr int t = Scheme::places, m = Scheme::outputs;
   const auto place = layout.place(tile);
   const long height = smaller(m, shape.output.height - place.top), width = smaller(m, shape.output.width - place.left);
   const Number* const corner =
       g + ((place.image * shape.output.height + place.top) * shape.output.width + place.left) * shape.out_channels;
-  for (long channel = 0; channel < layout.panels * Isa::panel; channel += Isa::lanes) {
+  for (long channel = first_panel * Isa::panel; channel < last_panel * Isa::panel; channel += Isa::lanes) {
     typename Isa::Vector outputs[m * m], products[t * t];
     const Number* const next = corner + m * shape.out_channels + channel;
 #pragma GCC unroll 4
@@ -183,145 +196,192 @@ void transform_gradients(const Convolution& shape, const Layout<Isa, Scheme>& la
                                  shape.out_channels - channel)
                 : Isa::zero();
     apply_twice<Isa>(Scheme::spread, outputs, products);
-    float* const line = to + channel / Isa::panel * panel_size + channel % Isa::panel;
+    float* const line = to + (channel / Isa::panel - first_panel) * layout.batch * Isa::panel + channel % Isa::panel;
 #pragma GCC unroll 36
     for (int k = 0; k < t * t; ++k) Isa::store_part(line + k * layout.outputs_slice, Isa::lanes, products[k]);
   }
 }
 
-// U of one panel, from its weights as convolve.h packs them.
+// U of one panel at lines `begin` to `end` of D, from its weights as convolve.h packs them.
 template <class Isa, class Scheme>
-void transform_filters(const Convolution& shape, const Layout<Isa, Scheme>& layout, const float* packed, float* to) {
+void transform_filters(const Convolution& shape, const Layout<Isa, Scheme>& layout, long begin, long end,
+                       const float* packed, float* to) {
   constexpr int t = Scheme::places, r = Scheme::taps;
-  for (long piece = 0; piece < layout.pieces; ++piece) {
+  for (long line = begin; line < end; ++line) {
+    const long piece = line / shape.in_channels, channel = line % shape.in_channels;
     const long top = piece % layout.pieces_down * r, left = piece / layout.pieces_down * r;
-    for (long line = 0; line < shape.in_channels; ++line, to += Isa::panel) {
-      for (long v = 0; v < Isa::panel; v += Isa::lanes) {
-        typename Isa::Vector taps[r * r], values[t * t];
+    for (long v = 0; v < Isa::panel; v += Isa::lanes) {
+      typename Isa::Vector taps[r * r], values[t * t];
 #pragma GCC unroll 4
-        for (long i = 0; i < r; ++i)
+      for (long i = 0; i < r; ++i)
 #pragma GCC unroll 4
-          for (long j = 0; j < r; ++j) {
-            const bool inside = top + i < shape.kernel.height && left + j < shape.kernel.width;
-            const long tap = (top + i) * shape.kernel.width + left + j;
-            taps[i * r + j] =
-                inside ? Isa::load(packed + (tap * shape.in_channels + line) * Isa::panel + v) : Isa::zero();
-          }
-        apply_twice<Isa>(Scheme::filter, taps, values);
+        for (long j = 0; j < r; ++j) {
+          const bool inside = top + i < shape.kernel.height && left + j < shape.kernel.width;
+          const long tap = (top + i) * shape.kernel.width + left + j;
+          taps[i * r + j] =
+              inside ? Isa::load(packed + (tap * shape.in_channels + channel) * Isa::panel + v) : Isa::zero();
+        }
+      apply_twice<Isa>(Scheme::filter, taps, values);
 #pragma GCC unroll 36
-        for (int k = 0; k < t * t; ++k) Isa::store_part(to + k * layout.filters_slice + v, Isa::lanes, values[k]);
-      }
+      for (int k = 0; k < t * t; ++k)
+        Isa::store_part(to + k * layout.filters_slice + line * Isa::panel + v, Isa::lanes, values[k]);
     }
   }
+}
+
+// U of some panels.
+template <class Isa, class Scheme>
+void make_filters(const Threads& threads, const Convolution& shape, const Layout<Isa, Scheme>& layout, const float* w,
+                  long first_panel, long panels, float* filters) {
+  const long rows = shape.kernel.height, row_size = shape.kernel.width * shape.in_channels * Isa::panel;
+  const Scratch packing(panels * rows * row_size * sizeof(float));
+  threads.each(panels * rows, [&](long task) {
+    const long first = (first_panel + task / rows) * Isa::panel;
+    pack_taps<Isa>(shape, w, 0, first, smaller(Isa::panel, shape.out_channels - first), task % rows,
+                   packing.as<float>() + task * row_size);
+  });
+  const long parts = ceil_div(layout.depth, kLinesATask);
+  threads.each(panels * parts, [&](long task) {
+    const long panel = task / parts, part = task % parts;
+    transform_filters<Isa>(shape, layout, share(layout.depth, parts, part), share(layout.depth, parts, part + 1),
+                           packing.as<float>() + panel * rows * row_size, filters + panel * layout.depth * Isa::panel);
+  });
+}
+
+// Calls body(tile) for 0 to count - 1.
+template <class Body>
+void each_tile(const Threads& threads, long count, const Body& body) {
+  const long groups = ceil_div(count, kTilesATask);
+  threads.each(groups, [&](long group) {
+    for (long tile = share(count, groups, group); tile < share(count, groups, group + 1); ++tile) body(tile);
+  });
+}
+
+// Of a panel, as many numbers as whole registers need for its outputs.
+template <class Isa>
+long panel_width(const Convolution& shape, long panel) {
+  return smaller(Isa::panel, ceil_div(shape.out_channels - panel * Isa::panel, Isa::lanes) * Isa::lanes);
 }
 
 template <class Isa, class Number, class Scheme>
 void convolve_by_tiles(const Threads& threads, const Convolution& shape, const Number* x, const float* w, Number* y) {
   const Layout<Isa, Scheme> layout(shape);
   constexpr long places = Layout<Isa, Scheme>::places;
-  const Scratch filters(places * layout.filters_slice * sizeof(float));
-  threads.each(layout.panels, [&](long panel) {
-    const long lines = shape.kernel.width * shape.in_channels, first = panel * Isa::panel;
-    const Scratch packing(shape.kernel.height * lines * Isa::panel * sizeof(float));
-    for (long row = 0; row < shape.kernel.height; ++row)
-      pack_taps<Isa>(shape, w, 0, first, smaller(Isa::panel, shape.out_channels - first), row,
-                     packing.as<float>() + row * lines * Isa::panel);
-    transform_filters<Isa>(shape, layout, packing.as<float>(), filters.as<float>() + panel * layout.depth * Isa::panel);
-  });
-
-  const Scratch inputs(places * layout.inputs_slice * sizeof(float));
-  const Scratch outputs(places * layout.outputs_slice * sizeof(float));
+  const long pitch = layout.pitch();
+  const Scratch filtering(places * layout.filters_slice * sizeof(float));
+  const Scratch reading(places * layout.inputs_slice * sizeof(float));
+  const Scratch writing(places * layout.outputs_slice * sizeof(float));
   const Scratch nothing(shape.in_channels * sizeof(Number));
+  float *const filters = filtering.as<float>(), *const inputs = reading.as<float>(), *const outputs = writing.as<float>();
+  const Number* const zeros = nothing.as<Number>();
   std::memset(nothing.as<Number>(), 0, shape.in_channels * sizeof(Number));
-  const long pitch = layout.panels * Isa::panel;
+
   for (long begin = 0; begin < layout.tiles; begin += layout.batch) {
-    const long count = smaller(layout.batch, layout.tiles - begin), groups = ceil_div(count, kTilesATask);
-    threads.each(groups, [&](long group) {
-      for (long tile = share(count, groups, group); tile < share(count, groups, group + 1); ++tile)
-        transform_inputs<Isa>(shape, layout, begin + tile, x, nothing.as<Number>(),
-                              inputs.as<float>() + tile * layout.depth);
+    const long count = smaller(layout.batch, layout.tiles - begin);
+    each_tile(threads, count, [&](long tile) {
+      transform_inputs<Isa>(shape, layout, begin + tile, x, zeros, inputs + tile * layout.depth);
     });
-    threads.each(places, [&](long place) {
-      const Walk walk = {1, 0, 1, 0, layout.depth, 1, layout.depth};
-      const long tiles = ceil_div(count, Isa::rows);
-      for (long panel = 0; panel < layout.panels; ++panel) {
-        const float* const b = filters.as<float>() + place * layout.filters_slice + panel * layout.depth * Isa::panel;
-        const long width = smaller(Isa::panel, ceil_div(shape.out_channels - panel * Isa::panel, Isa::lanes) * Isa::lanes);
-        for (long tile = 0; tile < tiles; ++tile) {
-          const long first = share(count, tiles, tile), last = share(count, tiles, tile + 1);
-          multiply_rows<Isa, float, kAhead>(
-              typename Isa::Heights{}, last - first, walk,
-              inputs.as<float>() + place * layout.inputs_slice + first * layout.depth, b,
-              {outputs.as<float>() + place * layout.outputs_slice + first * pitch + panel * Isa::panel, pitch, width,
-               false});
+    for (long first_panel = 0; first_panel < layout.panels; first_panel += layout.chunk) {
+      const long panels = smaller(layout.chunk, layout.panels - first_panel);
+      if (begin == 0 || layout.chunk < layout.panels)
+        make_filters<Isa>(threads, shape, layout, w, first_panel, panels, filters);
+      threads.each(places, [&](long place) {
+        const Walk walk = {1, 0, 1, 0, layout.depth, 1, layout.depth};
+        const long tiles = ceil_div(count, Isa::rows);
+        for (long panel = 0; panel < panels; ++panel) {
+          const float* const b = filters + place * layout.filters_slice + panel * layout.depth * Isa::panel;
+          float* const to = outputs + place * layout.outputs_slice + panel * Isa::panel;
+          for (long tile = 0; tile < tiles; ++tile) {
+            const long first = share(count, tiles, tile), last = share(count, tiles, tile + 1);
+            multiply_rows<Isa, float, kAhead>(
+                typename Isa::Heights{}, last - first, walk, inputs + place * layout.inputs_slice + first * layout.depth,
+                b, {to + first * pitch, pitch, panel_width<Isa>(shape, first_panel + panel), false});
+          }
+        }
+      });
+      each_tile(threads, count, [&](long tile) {
+        transform_outputs<Isa>(shape, layout, begin + tile, first_panel * Isa::panel,
+                               smaller(shape.out_channels, (first_panel + panels) * Isa::panel), outputs + tile * pitch,
+                               y);
+      });
+    }
+  }
+}
+
+// dw from the gradients of U of some panels; in place of what is there, or added to it.
+template <class Isa, class Scheme>
+void gather_weights(const Threads& threads, const Convolution& shape, const Layout<Isa, Scheme>& layout,
+                    const float* filters, long first_panel, long panels, bool add, float* dw) {
+  constexpr int t = Scheme::places, r = Scheme::taps;
+  const long end = smaller(shape.out_channels, (first_panel + panels) * Isa::panel);
+  threads.each(layout.depth, [&](long line) {
+    const long piece = line / shape.in_channels, channel = line % shape.in_channels;
+    const long top = piece % layout.pieces_down * r, left = piece / layout.pieces_down * r;
+    for (long output = first_panel * Isa::panel; output < end; output += Isa::lanes) {
+      const float* const from = filters + line * layout.pitch() + output - first_panel * Isa::panel;
+      typename Isa::Vector values[t * t], taps[r * r];
+#pragma GCC unroll 36
+      for (int k = 0; k < t * t; ++k) values[k] = Isa::load(from + k * layout.filters_slice);
+      apply_twice<Isa>(Scheme::gather, values, taps);
+#pragma GCC unroll 4
+      for (long i = 0; i < r; ++i) {
+#pragma GCC unroll 4
+        for (long j = 0; j < r; ++j) {
+          if (top + i >= shape.kernel.height || left + j >= shape.kernel.width) continue;
+          const long tap = (top + i) * shape.kernel.width + left + j;
+          float* const to = dw + (tap * shape.in_channels + channel) * shape.out_channels + output;
+          const auto sum = add ? Isa::add(Isa::load_part(to, end - output), taps[i * r + j]) : taps[i * r + j];
+          Isa::store_part(to, end - output, sum);
         }
       }
-    });
-    threads.each(groups, [&](long group) {
-      for (long tile = share(count, groups, group); tile < share(count, groups, group + 1); ++tile)
-        transform_outputs<Isa>(shape, layout, begin + tile, outputs.as<float>() + tile * pitch, y);
-    });
-  }
+    }
+  });
 }
 
 template <class Isa, class Number, class Scheme>
 void weight_gradient_by_tiles(const Threads& threads, const Convolution& shape, const Number* x, const Number* g,
                               float* dw) {
-  constexpr int t = Scheme::places, r = Scheme::taps;
   const Layout<Isa, Scheme> layout(shape);
   constexpr long places = Layout<Isa, Scheme>::places;
-  const Scratch inputs(places * layout.inputs_slice * sizeof(float));
-  const Scratch gradients(places * layout.outputs_slice * sizeof(float));
-  const Scratch filters(places * layout.filters_slice * sizeof(float));
+  const long pitch = layout.pitch();
+  const bool at_once = layout.chunk == layout.panels;  // sums of all batches are kept until the end
+  const Scratch filtering(places * layout.filters_slice * sizeof(float));
+  const Scratch reading(places * layout.inputs_slice * sizeof(float));
+  const Scratch writing(places * layout.outputs_slice * sizeof(float));
   const Scratch nothing(shape.in_channels * sizeof(Number));
+  float *const filters = filtering.as<float>(), *const inputs = reading.as<float>(), *const outputs = writing.as<float>();
+  const Number* const zeros = nothing.as<Number>();
   std::memset(nothing.as<Number>(), 0, shape.in_channels * sizeof(Number));
-  const long panel_size = layout.batch * Isa::panel, pitch = layout.panels * Isa::panel;
-  for (long begin = 0; begin < layout.tiles; begin += layout.batch) {
-    const long count = smaller(layout.batch, layout.tiles - begin), groups = ceil_div(count, kTilesATask);
-    threads.each(groups, [&](long group) {
-      for (long tile = share(count, groups, group); tile < share(count, groups, group + 1); ++tile) {
-        transform_inputs<Isa>(shape, layout, begin + tile, x, nothing.as<Number>(),
-                              inputs.as<float>() + tile * layout.depth);
-        transform_gradients<Isa>(shape, layout, begin + tile, panel_size, g,
-                                 gradients.as<float>() + tile * Isa::panel);
-      }
-    });
-    threads.each(places, [&](long place) {
-      const Walk walk = {1, 0, 1, 0, count, layout.depth, 1};
-      const long tiles = ceil_div(layout.depth, Isa::rows);
-      for (long panel = 0; panel < layout.panels; ++panel) {
-        const float* const b = gradients.as<float>() + place * layout.outputs_slice + panel * panel_size;
-        const long width = smaller(Isa::panel, ceil_div(shape.out_channels - panel * Isa::panel, Isa::lanes) * Isa::lanes);
-        for (long tile = 0; tile < tiles; ++tile) {
-          const long first = share(layout.depth, tiles, tile), last = share(layout.depth, tiles, tile + 1);
-          multiply_rows<Isa, float, 0>(
-              typename Isa::Heights{}, last - first, walk, inputs.as<float>() + place * layout.inputs_slice + first, b,
-              {filters.as<float>() + place * layout.filters_slice + first * pitch + panel * Isa::panel, pitch, width,
-               begin > 0});
-        }
-      }
-    });
-  }
 
-  threads.each(layout.depth, [&](long line) {
-    const long piece = line / shape.in_channels, channel = line % shape.in_channels;
-    const long top = piece % layout.pieces_down * r, left = piece / layout.pieces_down * r;
-    const float* const from = filters.as<float>() + line * pitch;
-    for (long output = 0; output < shape.out_channels; output += Isa::lanes) {
-      typename Isa::Vector values[t * t], taps[r * r];
-#pragma GCC unroll 36
-      for (int k = 0; k < t * t; ++k) values[k] = Isa::load(from + k * layout.filters_slice + output);
-      apply_twice<Isa>(Scheme::gather, values, taps);
-#pragma GCC unroll 4
-      for (long i = 0; i < r; ++i)
-#pragma GCC unroll 4
-        for (long j = 0; j < r; ++j)
-          if (top + i < shape.kernel.height && left + j < shape.kernel.width)
-            Isa::store_part(dw + (((top + i) * shape.kernel.width + left + j) * shape.in_channels + channel) *
-                                     shape.out_channels + output,
-                            shape.out_channels - output, taps[i * r + j]);
+  for (long begin = 0; begin < layout.tiles; begin += layout.batch) {
+    const long count = smaller(layout.batch, layout.tiles - begin);
+    each_tile(threads, count, [&](long tile) {
+      transform_inputs<Isa>(shape, layout, begin + tile, x, zeros, inputs + tile * layout.depth);
+    });
+    for (long first_panel = 0; first_panel < layout.panels; first_panel += layout.chunk) {
+      const long panels = smaller(layout.chunk, layout.panels - first_panel);
+      each_tile(threads, count, [&](long tile) {
+        transform_gradients<Isa>(shape, layout, begin + tile, first_panel, first_panel + panels, g,
+                                 outputs + tile * Isa::panel);
+      });
+      threads.each(places, [&](long place) {
+        const Walk walk = {1, 0, 1, 0, count, layout.depth, 1};
+        const long tiles = ceil_div(layout.depth, Isa::rows);
+        for (long panel = 0; panel < panels; ++panel) {
+          const float* const b = outputs + place * layout.outputs_slice + panel * layout.batch * Isa::panel;
+          float* const to = filters + place * layout.filters_slice + panel * Isa::panel;
+          for (long tile = 0; tile < tiles; ++tile) {
+            const long first = share(layout.depth, tiles, tile), last = share(layout.depth, tiles, tile + 1);
+            multiply_rows<Isa, float, 0>(
+                typename Isa::Heights{}, last - first, walk, inputs + place * layout.inputs_slice + first, b,
+                {to + first * pitch, pitch, panel_width<Isa>(shape, first_panel + panel), at_once && begin > 0});
+          }
+        }
+      });
+      if (!at_once || begin + count == layout.tiles)
+        gather_weights<Isa>(threads, shape, layout, filters, first_panel, panels, !at_once && begin > 0, dw);
     }
-  });
+  }
 }
 
 // The scheme of six places that takes the fewest products for a kernel: tiles of 4 x 4, or of 3 x 3 for pieces of 4 x 4 taps.
