@@ -224,4 +224,6 @@ def test_results_are_written_as_they_come(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(json.loads(out.read_text())["contests"]) == 2
     assert "## pool" in markdown.read_text()
     assert command.main(["table", "--with", str(out), "--markdown", str(markdown)]) == 0
-    assert "## Bars" in markdown.read_text()
+    told = markdown.read_text()
+    assert "## Bars" in told
+    assert told.count(f"Measured {json.loads(out.read_text())['made']}:") == told.count("- processor:") == 1

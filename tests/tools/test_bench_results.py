@@ -210,7 +210,7 @@ def test_starts_and_loaders_have_bars() -> None:
 def test_the_page_tells_of_everything() -> None:
     dead = Contest("infer", net_contest([1.0], [1.0]).task, (Entry("segspec", "segspec", error="ended with status 1"),))
     contests = [net_contest([1.0], [2.0]), dead, *scaling("segnet", 1.0), start("--help", "segspec", 0.2)]
-    text = page(document(contests), contests, with_bars=True)
+    text = page([document(contests)], contests, with_bars=True)
     for part in ("0.50", "fell out: ended with status 1", "exponent of growth", "not measured", "1.00 (best)"):
         assert part in text
 

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         words = _parser().parse_args(arguments)
         suites, options = _suites(words), _options(words)
-        contests = _earlier(words.earlier)
+        earlier = [_read(path) for path in words.earlier]
         _refuse_unwritable(words.out, words.markdown)
     except UsageError as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -57,23 +57,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "machine": describe_machine(),
         "options": _shown(options, suites),
     }
+    contests: list[Contest] = []
+    status = _measure(suites, options, document, contests, words.out)
+    pages = [before for before, _ in earlier] + [document] * bool(suites)
+    told = [*chain.from_iterable(found for _, found in earlier), *contests]
+    text = page(pages, told, with_bars="table" in words.suites)
+    if words.markdown is not None:
+        words.markdown.write_text(text, "utf-8")
+    print(text, end="")
+    return status
+
+
+def _measure(
+    suites: Sequence[str], options: Options, document: dict[str, Any], contests: list[Contest], out: Path | None
+) -> int:
+    """Runs suites, adds to the contests and writes them as they come. Returns the exit status."""
     status = 0
-    _warn_of_load()
+    if suites:
+        _warn_of_load()
     try:
         for suite in suites:
             for contest in SUITES[suite](options):
                 contests.append(contest)
-                _write_json(words.out, document, contests)
+                _write_json(out, document, contests)
     except KeyboardInterrupt:
         status = 130
     except (OSError, subprocess.SubprocessError) as error:
         print(f"bench: {error}", file=sys.stderr)
         status = 1
-    _write_json(words.out, document, contests)
-    text = page(document, contests, with_bars="table" in words.suites)
-    if words.markdown is not None:
-        words.markdown.write_text(text, "utf-8")
-    print(text, end="")
+    _write_json(out, document, contests)
     return status
 
 
@@ -198,16 +210,15 @@ def _shown(options: Options, suites: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _earlier(paths: Sequence[Path]) -> list[Contest]:
-    contests: list[Contest] = []
-    for path in paths:
-        try:
-            contests.extend(contests_of(json.loads(path.read_text("utf-8"))))
-        except OSError as error:
-            raise UsageError(f"{path}: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError):
-            raise UsageError(f"{path} is no result of the bench") from None
-    return contests
+def _read(path: Path) -> tuple[dict[str, Any], Sequence[Contest]]:
+    """An earlier result, and its contests."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        return {name: document[name] for name in ("made", "machine", "options")}, contests_of(document)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{path} is no result of the bench") from None
 
 
 def _refuse_unwritable(*paths: Path | None) -> None:

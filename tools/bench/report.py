@@ -17,15 +17,17 @@ from bench.suite_scaling import find_growths
 Cells = Sequence[str]
 
 
-def page(document: Mapping[str, Any], contests: Sequence[Contest], *, with_bars: bool) -> str:
+def page(documents: Sequence[Mapping[str, Any]], contests: Sequence[Contest], *, with_bars: bool) -> str:
     """The whole page.
 
     Args:
-        document: machine, options and time, as the JSON file has them.
+        documents: machine, options and time of every run that contests are from, as the JSON file has them.
         contests: what was measured.
         with_bars: whether it begins with the bars.
     """
-    parts = [f"# segspec beside PyTorch, {document['made']}", _machine(document)]
+    parts = ["# segspec beside PyTorch"]
+    for document in documents:
+        parts += [f"Measured {document['made']}:", _machine(document)]
     if with_bars:
         parts += ["## Bars", bars(contests)]
     for suite in dict.fromkeys(contest.suite for contest in contests):
