@@ -69,9 +69,9 @@ def make_step(
     """The training step of a net: `step(state, batches, iteration) -> (state, metrics)`, jitted, `state` donated.
 
     The gradients of an iteration's batches are summed, as Caffe's `iter_size` does; dividing by their number is the
-    optimizer's part. Metrics are averages over the batches, from before the update. Where the loss, a gradient
-    or anything in the new state is not finite the state is left as it was, so that a net can still be examined after it
-    diverged; `metrics["finite"]` tells.
+    optimizer's part. Metrics are averages over the batches, from before the update. Where the loss or a gradient
+    is not finite the state is left as it was, so that a net can still be examined after it diverged;
+    `metrics["finite"]` tells, and also tells of weights that the update made infinite, or whose squares are.
 
     Args:
         graph: the net in phase TRAIN.
@@ -101,11 +101,10 @@ def make_step(
         state, gradients, metrics = _accumulate(one, before.state, batches)
         updates, optimizer_state = optimizer.update(gradients, before.optimizer, before.params)
         after = TrainState(optax.apply_updates(before.params, updates), state, optimizer_state)
-        # A gradient that is not finite is not finite in the new state either, whatever the rule; asking it too would
-        # keep all gradients beside the new state.
-        finite = _all_finite((metrics["loss"], after))
-        kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
-        return kept, {**metrics, "finite": finite}
+        # Asked before the update, which then needs no second pass over all weights to take it back.
+        sound = _all_finite((metrics["loss"], gradients, state))
+        kept = jax.tree.map(lambda new, old: jnp.where(sound, new, old), after, before)
+        return kept, {**metrics, "finite": sound & _all_finite(kept.params)}
 
     return jax.jit(step, donate_argnums=0, compiler_options=sparing_options())
 
@@ -162,8 +161,11 @@ def _accumulate(one: Callable[[Tree, jax.Array, MicroBatches], _Pass], state: Tr
 
 
 def _all_finite(tree: object) -> jax.Array:
-    """Whether no number in a tree is NaN or infinite."""
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+    """Whether no number in a tree is NaN or infinite, nor so large that its square is (1.8e19).
+
+    A sum of squares is one pass at the speed of memory; XLA makes arrays of the answers to `isfinite`.
+    """
+    return jnp.isfinite(sum(jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(tree)))
 
 
 def batch_key(seed: int, iteration: jax.Array | int, number: jax.Array | int) -> jax.Array:
