@@ -1,10 +1,11 @@
-"""Compiles the native convolutions with a driver of their own, without XLA and Python, and lets sanitizers watch it.
+"""Compiles the native convolutions with drivers of their own, without XLA and Python, and lets sanitizers watch them.
 
     python tools/check_native.py [plain] [address] [thread]
 
-Runs tests/ops/native/check.cc once for each word, all three if there is none: kernels of every instruction set that
-this processor has, and those for AMX with its tiles emulated, on shapes small and odd, arrays and scratch memory lying
-against pages that nobody may touch. Says what is wrong and exits with 1 if anything is.
+Runs two programs of tests/ops/native once for each word, all three if there is none. `check` calls the kernels of every
+instruction set that this processor has, and those for AMX with its tiles emulated, on shapes small and odd; arrays and
+scratch memory lie against pages that nobody may touch. `stress` makes the calls that XLA makes from many threads at
+once. Says what is wrong and exits with 1 if anything is.
 """
 
 from __future__ import annotations
@@ -18,56 +19,71 @@ from pathlib import Path
 
 import build_native
 
-DRIVER = Path(__file__).parent.parent / "tests" / "ops" / "native"
+DRIVERS = Path(__file__).parent.parent / "tests" / "ops" / "native"
 SANITIZERS = {
     "plain": (),
     "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
     "thread": ("-fsanitize=thread",),
 }
-_FLAGS = ("-std=c++17", "-O1", "-g1", "-fPIC", "-pthread", "-DSEGSPEC_EMULATE_AMX", f"-I{build_native.SOURCES}")
+PROGRAMS = {"check": ("driver.cc", "check.cc"), "stress": ("stress.cc",), "driver.so": ("driver.cc",)}
+"""What each is made of, besides the kernels; one ending in .so is a library for ctypes."""
+_INCLUDED = (build_native.SOURCES, DRIVERS / "stand_in")
+_FLAGS = (
+    "-std=c++17",
+    "-O1",
+    "-g1",
+    "-fPIC",
+    "-pthread",
+    "-DSEGSPEC_EMULATE_AMX",
+    *(f"-I{path}" for path in _INCLUDED),
+)
 _LEFT_OUT = {"handlers.cc", "processor.cc"}
-"""The driver calls the kernels itself, and pretends to be any processor."""
+"""Serve XLA, and tell what the processor is, which the programs pretend."""
 
 
-def build_driver(target: Path, extra: tuple[str, ...] = ()) -> str:
-    """Compiles the kernels, AMX emulated, and the driver.
+def build(folder: Path, names: tuple[str, ...], extra: tuple[str, ...] = ()) -> str:
+    """Compiles programs into a folder, AMX emulated.
 
     Args:
-        target: a library for ctypes where its name ends in .so, else a program that checks.
+        folder: for the programs.
+        names: of PROGRAMS.
         extra: further flags for compiler and linker.
 
     Returns:
-        Why it failed; empty where it was built.
+        Why it failed; empty where they were built.
     """
     compiler = build_native._compiler()
     if compiler is None:
         return "there is no C++ compiler"
-    shared = target.suffix == ".so"
-    sources = {
+    kernels = {
         build_native.SOURCES / name: flags for name, flags in build_native.FLAGS.items() if name not in _LEFT_OUT
     }
-    sources |= {DRIVER / name: () for name in (("driver.cc",) if shared else ("driver.cc", "check.cc"))}
-    with tempfile.TemporaryDirectory() as folder:
-        objects = [Path(folder, source.name).with_suffix(".o") for source in sources]
+    drivers: dict[Path, tuple[str, ...]] = {DRIVERS / source: () for name in names for source in PROGRAMS[name]}
+    with tempfile.TemporaryDirectory() as temporary:
+        objects = {source: Path(temporary, source.name).with_suffix(".o") for source in kernels | drivers}
         commands = [
-            [*compiler, *_FLAGS, *flags, *extra, "-c", str(source), "-o", str(made)]
-            for (source, flags), made in zip(sources.items(), objects, strict=True)
+            [*compiler, *_FLAGS, *flags, *extra, "-c", str(source), "-o", str(objects[source])]
+            for source, flags in (kernels | drivers).items()
         ]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             failures = [text for text in pool.map(build_native._run, commands) if text]
-        link = [*compiler, *_FLAGS, *extra, *(["-shared"] if shared else []), "-o", str(target), *map(str, objects)]
-        return failures[0] if failures else build_native._run(link)
+        for name in () if failures else names:
+            parts = [str(objects[source]) for source in (*kernels, *(DRIVERS / driver for driver in PROGRAMS[name]))]
+            kind = ["-shared"] if name.endswith(".so") else []
+            failures.append(build_native._run([*compiler, *_FLAGS, *extra, *kind, "-o", str(folder / name), *parts]))
+    return next(filter(None, failures), "")
 
 
-def check(sanitizer: str, folder: Path) -> str:
+def check(sanitizer: str) -> str:
     """What is wrong with the kernels; empty where nothing is."""
-    program = folder / f"check_{sanitizer}"
-    failure = build_driver(program, SANITIZERS[sanitizer])
-    if failure:
-        return failure
-    done = subprocess.run([program], capture_output=True, text=True, check=False)
-    print(f"{sanitizer}: {done.stdout.strip()}", flush=True)
-    return "" if done.returncode == 0 else f"{sanitizer} exits with {done.returncode}\n{done.stderr}"
+    with tempfile.TemporaryDirectory() as folder:
+        wrong = build(Path(folder), ("check", "stress"), SANITIZERS[sanitizer])
+        for program in () if wrong else ("check", "stress"):
+            done = subprocess.run([Path(folder, program)], capture_output=True, text=True, check=False)
+            print(f"{sanitizer}, {program}: {done.stdout.strip()}", flush=True)
+            if done.returncode != 0:
+                wrong += f"{program} exits with {done.returncode} under {sanitizer}\n{done.stderr}"
+    return wrong
 
 
 def main() -> int:
@@ -77,8 +93,7 @@ def main() -> int:
     if unknown:
         print(f"{unknown[0]} is none of {', '.join(SANITIZERS)}", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory() as folder:
-        wrong = [reason for reason in (check(name, Path(folder)) for name in named) if reason]
+    wrong = [reason for reason in map(check, named) if reason]
     for reason in wrong:
         print(reason, file=sys.stderr)
     return 1 if wrong else 0

@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from check_native import build_driver
+from check_native import build
 from hypothesis import example, given, settings
 from ml_dtypes import bfloat16
 
@@ -116,12 +116,12 @@ class Kernels:
 
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
-    library = tmp_path_factory.mktemp("native") / "driver.so"
-    reason = build_driver(library)
+    folder = tmp_path_factory.mktemp("native")
+    reason = build(folder, ("driver.so",))
     if reason.startswith("there is no"):
         pytest.skip(reason)
     assert not reason, reason
-    return Kernels(library)
+    return Kernels(folder / "driver.so")
 
 
 def windows(x: Array, shape: Shape) -> Array:
