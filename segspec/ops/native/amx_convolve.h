@@ -60,16 +60,17 @@ void pack_panel(const Convolution& shape, const float* w, long group, long tap, 
 template <class Arrays>
 void stage_pixels(const Convolution& shape, const Planes& planes, const typename Arrays::Number* x, Bfloat16* staged,
                   long pitch, long part_size) {
+  const long inputs = shape.group_inputs(), pixels = planes.pixels(), width = planes.size().width;
   for (long plane = 0; plane < planes.count(); ++plane) {
+    const Rectangle image = planes.inputs(plane);
     Place at = {0, 0};
-    for (long pixel = 0; pixel < planes.pixels(); ++pixel, at = planes.next(at), staged += pitch) {
-      const long place = planes.input_place(plane, at);
+    for (long pixel = 0; pixel < pixels; ++pixel, at.advance(width), staged += pitch) {
+      const long place = image.find(at), count = place < 0 ? 0 : inputs;
+      const typename Arrays::Number* const from = x + larger(place, 0);
       for (long input = 0; input < pitch; input += kChunk) {
-        const long count = place < 0 ? 0 : shape.group_inputs() - input;
-        const typename Arrays::Number* const from = x + larger(place, 0) + input;
-        _mm512_storeu_si512(staged + input, Arrays::template copy<0>(from, count));
+        _mm512_storeu_si512(staged + input, Arrays::template copy<0>(from + input, count - input));
         if constexpr (Arrays::parts == 2)
-          _mm512_storeu_si512(staged + part_size + input, Arrays::template copy<1>(from, count));
+          _mm512_storeu_si512(staged + part_size + input, Arrays::template copy<1>(from + input, count - input));
       }
     }
   }
@@ -125,11 +126,13 @@ void convolve_tiles(const PanelTask<Arrays>& task, long first_tile) {
   }
   alignas(64) float sums[kBlockSums];
   store_sums<rows, columns>(sums);
+  const Rectangle outputs = task.planes.outputs();
+  const long width = task.planes.size().width;
   for (long half = 0; half < rows; ++half) {
-    const long tile = first_tile + half;
-    Place window = task.planes.at(task.tiles.first(tile));
-    for (long row = 0; row < task.tiles.size(tile); ++row, window = task.planes.next(window)) {
-      const long place = task.planes.output_place(window);
+    const long size = task.tiles.size(first_tile + half);
+    Place window = task.planes.at(task.tiles.first(first_tile + half));
+    for (long row = 0; row < size; ++row, window.advance(width)) {
+      const long place = outputs.find(window);
       if (place < 0) continue;
       const float* const from = sums + half * 2 * kTileSums + row * 16;
       Arrays::write(task.y + place, task.outputs, _mm512_load_ps(from));

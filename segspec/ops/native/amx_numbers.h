@@ -1,7 +1,8 @@
 // How numbers become bfloat16 for the tiles: arrays of bfloat16 as they are, arrays of float32 as sums of two.
 //
 // The first part of a float32 is the nearest bfloat16, the second that of what is left: 16 bits of its 24 together. Of
-// the four products of parts the smallest, second times second, is left out.
+// the four products of parts the smallest, second times second, is left out. An infinite number has no second part, and
+// makes a NaN.
 #pragma once
 
 #include <immintrin.h>

@@ -20,7 +20,26 @@ namespace {
 
 struct Place {
   long line, column;
+
+  SEGSPEC_INLINE void advance(long width) {
+    if (++column == width) *this = {line + 1, 0};
+  }
 };
+
+// Where in an array the pixels of a rectangle of places begin. Kept by value: its numbers stay in registers.
+struct Rectangle {
+  long top, bottom, left, right;
+  long origin, line_step, column_step;
+
+  // -1 outside.
+  SEGSPEC_INLINE long find(Place at) const {
+    const bool inside = at.line >= top && at.line < bottom && at.column >= left && at.column < right;
+    return inside ? origin + at.line * line_step + at.column * column_step : -1;
+  }
+};
+
+// Where numbers that are `step` apart, beginning with `first`, reach `limit`.
+inline long reach(long first, long step, long limit) { return limit <= first ? 0 : ceil_div(limit - first, step); }
 
 class Planes {
  public:
@@ -45,30 +64,31 @@ class Planes {
            tap_column * shape_.dilation.width / shape_.stride.width;
   }
 
-  // Where in x a pixel of a plane begins, its first channel; -1 outside the image.
-  SEGSPEC_INLINE long input_place(long plane, Place at) const {
+  // Where in x the pixels of a plane begin, their first channels; those outside the image are zeros.
+  Rectangle inputs(long plane) const {
     const Extent stride = shape_.stride, image = shape_.input;
-    const long line = (block_.top + at.line) * stride.height + plane / stride.width - shape_.pad.height;
-    const long column = (block_.left + at.column) * stride.width + plane % stride.width - shape_.pad.width;
-    const bool inside =
-        at.line < size_.height && line >= 0 && line < image.height && column >= 0 && column < image.width;
-    return inside ? ((block_.image * image.height + line) * image.width + column) * shape_.in_channels : -1;
+    const long line = block_.top * stride.height + plane / stride.width - shape_.pad.height;
+    const long column = block_.left * stride.width + plane % stride.width - shape_.pad.width;
+    return {reach(line, stride.height, 0),
+            smaller(reach(line, stride.height, image.height), size_.height),
+            reach(column, stride.width, 0),
+            reach(column, stride.width, image.width),
+            ((block_.image * image.height + line) * image.width + column) * shape_.in_channels,
+            stride.height * image.width * shape_.in_channels,
+            stride.width * shape_.in_channels};
   }
 
-  // Where in y the output of a window begins; -1 for places without a window.
-  SEGSPEC_INLINE long output_place(Place at) const {
-    if (at.line < 0 || at.line >= block_.height || at.column >= block_.width) return -1;
-    const long row = block_.image * shape_.output.height + block_.top + at.line;
-    return (row * shape_.output.width + block_.left + at.column) * shape_.out_channels;
+  // Where in y the outputs of windows begin; other places have none.
+  Rectangle outputs() const {
+    const long row = block_.image * shape_.output.height + block_.top;
+    return {0, block_.height, 0, block_.width, (row * shape_.output.width + block_.left) * shape_.out_channels,
+            shape_.output.width * shape_.out_channels, shape_.out_channels};
   }
 
   // The place of a pixel or window; of those in front of the first, lines count backward.
   Place at(long number) const {
     const long line = number < 0 ? -1 - (-1 - number) / size_.width : number / size_.width;
     return {line, number - line * size_.width};
-  }
-  SEGSPEC_INLINE Place next(Place at) const {
-    return at.column + 1 < size_.width ? Place{at.line, at.column + 1} : Place{at.line + 1, 0};
   }
 
  private:

@@ -10,6 +10,8 @@
 //   channels | x              |      m / 2 rows up. For odd m the pairs are cut the other way, which is phase 1:
 //            +----------------+        phase 0: (0, 1) (2, 3) (4, 5) ...      phase 1: (1, 2) (3, 4) (5, 6) ...
 //
+// A NaN among the inputs may so reach the gradients of all taps of its channel, through products with zeros.
+//
 // Every load is a run of whole cache lines. A cell is 32 channels x 32 outputs, all its taps; a task takes up to 2 x 2
 // cells and a part of the pixels, in strips: for each cell and tap the sums go into the tiles, the strip is multiplied,
 // the sums go out. So a strip of x and its gradients stay in the first cache, the sums in the second.
@@ -72,6 +74,13 @@ struct StagedBlock {
   Bfloat16 *x = nullptr, *g = nullptr;
 };
 
+// Where places in a row, from a number on, begin in an array.
+inline void list_places(const Planes& planes, Rectangle array, long first, long count, long* places) {
+  const long width = planes.size().width;
+  Place at = planes.at(first);
+  for (long number = 0; number < count; ++number, at.advance(width)) places[number] = array.find(at);
+}
+
 // A part of 32 pixels, up to 16 channels, transposed; a place of -1 is outside the image.
 template <class Arrays, int part>
 void stage_tile(const typename Arrays::Number* x, const long* places, long count, Bfloat16* to) {
@@ -90,9 +99,7 @@ template <class Arrays>
 void stage_inputs(const Convolution& shape, const Cells& cells, const StagedBlock& staged, long plane, long first,
                   long last, const typename Arrays::Number* x) {
   long places[kSlice * kStep];
-  Place at = staged.planes.at(first * kStep);
-  for (long pixel = 0; pixel < (last - first) * kStep; ++pixel, at = staged.planes.next(at))
-    places[pixel] = staged.planes.input_place(plane, at);
+  list_places(staged.planes, staged.planes.inputs(plane), first * kStep, (last - first) * kStep, places);
   for (long tile = 0; tile < cells.input_tiles; ++tile) {
     const long count = shape.group_inputs() - tile * 16;
     const typename Arrays::Number* const channels = x + tile * 16;
@@ -110,9 +117,7 @@ template <class Arrays>
 void stage_gradients(const Convolution& shape, const Cells& cells, const StagedBlock& staged, long first, long last,
                      const typename Arrays::Number* g) {
   long places[kSlice * kStep + 1];
-  Place at = staged.planes.at(2 * (first - kMargin));
-  for (long window = 0; window <= 2 * (last - first); ++window, at = staged.planes.next(at))
-    places[window] = staged.planes.output_place(at);
+  list_places(staged.planes, staged.planes.outputs(), 2 * (first - kMargin), 2 * (last - first) + 1, places);
   for (long tile = 0; tile < cells.output_tiles; ++tile) {
     const long count = shape.group_outputs() - tile * 16;
     const auto line = [&](long window) { return places[window] < 0 ? nullptr : g + places[window] + tile * 16; };
@@ -129,23 +134,26 @@ void stage_gradients(const Convolution& shape, const Cells& cells, const StagedB
   }
 }
 
-// Adds a strip to the sums of a cell, at all its taps.
+// Adds a strip to the sums of a cell, at all its taps; or, where there are none yet, begins them.
 template <int parts, int rows, int columns>
 void add_strip(const Convolution& shape, const Cells& cells, const StagedBlock& staged, long input_cell,
-               long output_cell, long strip, float* sums) {
+               long output_cell, long strip, bool begin, float* sums) {
   for (long tap = 0; tap < cells.taps; ++tap) {
     const long i = tap / shape.kernel.width, j = tap % shape.kernel.width;
     const long move = staged.planes.move_of(i, j);
     const long first = larger(strip * kStrip, move / kStep);
     const long last = smaller(smaller((strip + 1) * kStrip, staged.steps),
                               ceil_div(move + staged.planes.windows(), kStep));
-    if (first >= last) continue;
+    if (first >= last && !begin) continue;
     const long window = first * kStep - move, phase = window & 1, row = (window - phase) / 2 + kMargin;
     const Bfloat16* const a =
         staged.x + staged.x_tile(cells, staged.planes.plane_of(i, j), 2 * input_cell) + first * kTileNumbers;
     const Bfloat16* const b = staged.g + staged.g_tile(cells, 2 * output_cell, phase) + row * 32;
     float* const to = sums + cells.sums_at(input_cell, output_cell, tap);
-    load_sums<rows, columns>(to);
+    if (begin)
+      zero_sums<rows, columns>();
+    else
+      load_sums<rows, columns>(to);
     multiply_steps<parts, rows, columns>(
         last - first, {a, a + staged.steps * kTileNumbers, kTileBytes, kTileNumbers, staged.x_part},
         {b, b + cells.phases * staged.rows * 32, kTileBytes, kTileNumbers, staged.g_part});
@@ -153,18 +161,18 @@ void add_strip(const Convolution& shape, const Cells& cells, const StagedBlock& 
   }
 }
 
-// Adds strips to the sums of a chunk of cells.
+// Adds strips to the sums of a chunk of cells, or begins them with the first.
 template <int parts>
 void add_strips(const Convolution& shape, const Cells& cells, const StagedBlock& staged, long chunk, long first,
-                long last, float* sums) {
+                long last, bool begin, float* sums) {
   const long top = chunk / cells.chunks.width * kCellChunk, left = chunk % cells.chunks.width * kCellChunk;
-  for (long strip = first; strip < last; ++strip) {
+  for (long strip = first; strip < last; ++strip, begin = false) {
     for (long i = top; i < smaller(top + kCellChunk, cells.size.height); ++i) {
       for (long j = left; j < smaller(left + kCellChunk, cells.size.width); ++j) {
         const bool two_rows = 2 * i + 1 < cells.input_tiles, two_columns = 2 * j + 1 < cells.output_tiles;
         (two_rows ? two_columns ? add_strip<parts, 2, 2> : add_strip<parts, 2, 1>
                   : two_columns ? add_strip<parts, 1, 2> : add_strip<parts, 1, 1>)(shape, cells, staged, i, j, strip,
-                                                                                   sums);
+                                                                                   begin, sums);
       }
     }
   }
@@ -204,16 +212,14 @@ void weight_gradient_amx(const Threads& threads, const Convolution& shape, const
   const Cells cells(shape);
   const Cut cut = cut_lines<Arrays>(shape, cells);
   const long chunks = cells.chunks.height * cells.chunks.width, sums_bytes = cells.sums() * sizeof(float);
-  const long parts = smaller(ceil_div(kTasks, chunks), larger(1, kPartialSums / sums_bytes));
+  // No block has fewer strips than the first, so that each part begins its sums there.
+  const Block first_block = cut.block(shape, 0);
+  const long fewest = ceil_div(StagedBlock(shape, cells, first_block).steps, kStrip);
+  const long parts = smaller(smaller(ceil_div(kTasks, chunks), fewest), larger(1, kPartialSums / sums_bytes));
 
   const Scratch summing(parts * sums_bytes);
   float* const sums = summing.as<float>();
   for (long group = 0; group < shape.groups; ++group) {
-    threads.each(parts * kTasks, [&](long task) {
-      const long slice = task % kTasks;
-      const long begin = share(cells.sums(), kTasks, slice), end = share(cells.sums(), kTasks, slice + 1);
-      std::memset(sums + task / kTasks * cells.sums() + begin, 0, (end - begin) * sizeof(float));
-    });
     for (long number = 0; number < cut.count(shape); ++number) {
       const Block block = cut.block(shape, number);
       StagedBlock staged(shape, cells, block);
@@ -239,7 +245,7 @@ void weight_gradient_amx(const Threads& threads, const Convolution& shape, const
         const long part = task / chunks;
         const Tiles unit;
         add_strips<Arrays::parts>(shape, cells, staged, task % chunks, share(strips, parts, part),
-                                  share(strips, parts, part + 1), sums + part * cells.sums());
+                                  share(strips, parts, part + 1), number == 0, sums + part * cells.sums());
       });
     }
     threads.each(cells.size.height * cells.taps, [&](long task) {
