@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
+import subprocess
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import build_native
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -253,3 +256,16 @@ def test_all_cases_are_known(kernels: Kernels) -> None:
     names = kernels.names()
     assert len(names) == len(CASES)
     assert {name for name in names if name} <= set(CASES)
+
+
+def test_tiles_are_real_where_they_are_not_emulated(tmp_path: Path) -> None:
+    compiler, disassembler = build_native._compiler(), shutil.which("objdump")
+    if compiler is None or disassembler is None:
+        pytest.skip("needs a C++ compiler and objdump")
+    made = tmp_path / "amx.o"
+    flags = ["-std=c++17", "-O2", "-fPIC", *build_native.FLAGS["amx.cc"]]
+    subprocess.run([*compiler, *flags, "-c", str(build_native.SOURCES / "amx.cc"), "-o", str(made)], check=True)
+    code = subprocess.run([disassembler, "-d", str(made)], capture_output=True, text=True, check=True).stdout
+    wanted = {"ldtilecfg", "tileloadd", "tilestored", "tilezero", "tdpbf16ps", "tilerelease"}
+    assert wanted <= set(code.split())
+    assert "tdpbf16ps %tmm7,%tmm5,%tmm3" in code  # the sums last, as the assembler writes it

@@ -35,10 +35,11 @@ void pack_tile(const Convolution& shape, const float* w, long group, long tap, l
   } else {
     const float* const from = w + (tap * shape.group_inputs() + first_input) * shape.out_channels +
                               group * shape.group_outputs() + first_output;
+    const __mmask16 lanes = first_of_16(outputs);
     for (long pair = 0; pair < 16; ++pair) {
       const float* const line = from + 2 * pair * shape.out_channels;
       rows[pair] = Float32Arrays::pairs<part>(2 * pair < inputs ? line : nullptr,
-                                              2 * pair + 1 < inputs ? line + shape.out_channels : nullptr, outputs);
+                                              2 * pair + 1 < inputs ? line + shape.out_channels : nullptr, lanes);
     }
   }
   for (long row = 0; row < 16; ++row) _mm512_storeu_si512(packed + row * 32, rows[row]);

@@ -72,7 +72,7 @@ SEGSPEC_INLINE void transpose(__m512i (&rows)[16]) {
 // A kind of arrays:
 //   Number, parts        their numbers; how many bfloat16 stand for one
 //   copy<part>           up to 32 numbers, the rest zeros
-//   pairs<part>          two lines of up to 16 numbers interleaved; a line that is null is one of zeros
+//   pairs<part>          two lines of 16 numbers, or those in a mask, interleaved; a line that is null is one of zeros
 //   write                up to 16 sums as numbers
 struct Bfloat16Arrays {
   using Number = Bfloat16;
@@ -82,12 +82,12 @@ struct Bfloat16Arrays {
   SEGSPEC_INLINE static __m512i copy(const Number* from, long count) {
     return _mm512_maskz_loadu_epi16(first_of_32(count), from);
   }
-  SEGSPEC_INLINE static __m512i line(const Number* from, long count) {
-    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(from ? first_of_16(count) : 0, from));
+  SEGSPEC_INLINE static __m512i line(const Number* from, __mmask16 lanes) {
+    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(from ? lanes : 0, from));
   }
   template <int part>
-  SEGSPEC_INLINE static __m512i pairs(const Number* first, const Number* second, long count) {
-    return _mm512_or_si512(line(first, count), _mm512_slli_epi32(line(second, count), 16));
+  SEGSPEC_INLINE static __m512i pairs(const Number* first, const Number* second, __mmask16 lanes) {
+    return _mm512_or_si512(line(first, lanes), _mm512_slli_epi32(line(second, lanes), 16));
   }
   SEGSPEC_INLINE static void write(Number* to, long count, __m512 sums) {
     _mm256_mask_storeu_epi16(to, first_of_16(count), (__m256i)_mm512_cvtneps_pbh(sums));
@@ -98,16 +98,16 @@ struct Float32Arrays {
   using Number = float;
   static constexpr int parts = 2;
 
-  SEGSPEC_INLINE static __m512 line(const Number* from, long count) {
-    return _mm512_maskz_loadu_ps(from ? first_of_16(count) : 0, from);
+  SEGSPEC_INLINE static __m512 line(const Number* from, __mmask16 lanes) {
+    return _mm512_maskz_loadu_ps(from ? lanes : 0, from);
   }
   template <int part>
   SEGSPEC_INLINE static __m512i copy(const Number* from, long count) {
-    return part_of(line(from, count), line(from + 16, count - 16), part);
+    return part_of(line(from, first_of_16(count)), line(from + 16, first_of_16(count - 16)), part);
   }
   template <int part>
-  SEGSPEC_INLINE static __m512i pairs(const Number* first, const Number* second, long count) {
-    return interleave(part_of(line(first, count), line(second, count), part));
+  SEGSPEC_INLINE static __m512i pairs(const Number* first, const Number* second, __mmask16 lanes) {
+    return interleave(part_of(line(first, lanes), line(second, lanes), part));
   }
   SEGSPEC_INLINE static void write(Number* to, long count, __m512 sums) {
     _mm512_mask_storeu_ps(to, first_of_16(count), sums);

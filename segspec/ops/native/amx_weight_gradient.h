@@ -83,12 +83,12 @@ inline void list_places(const Planes& planes, Rectangle array, long first, long 
 
 // A part of 32 pixels, up to 16 channels, transposed; a place of -1 is outside the image.
 template <class Arrays, int part>
-void stage_tile(const typename Arrays::Number* x, const long* places, long count, Bfloat16* to) {
+void stage_tile(const typename Arrays::Number* x, const long* places, __mmask16 lanes, Bfloat16* to) {
   const auto line = [&](long pixel) { return places[pixel] < 0 ? nullptr : x + places[pixel]; };
   __m512i rows[16];
 #pragma GCC unroll 16
   for (long pair = 0; pair < 16; ++pair)
-    rows[pair] = Arrays::template pairs<part>(line(2 * pair), line(2 * pair + 1), count);
+    rows[pair] = Arrays::template pairs<part>(line(2 * pair), line(2 * pair + 1), lanes);
   transpose(rows);
 #pragma GCC unroll 16
   for (long row = 0; row < 16; ++row) _mm512_store_si512(to + row * 32, rows[row]);
@@ -101,13 +101,13 @@ void stage_inputs(const Convolution& shape, const Cells& cells, const StagedBloc
   long places[kSlice * kStep];
   list_places(staged.planes, staged.planes.inputs(plane), first * kStep, (last - first) * kStep, places);
   for (long tile = 0; tile < cells.input_tiles; ++tile) {
-    const long count = shape.group_inputs() - tile * 16;
+    const __mmask16 lanes = first_of_16(shape.group_inputs() - tile * 16);
     const typename Arrays::Number* const channels = x + tile * 16;
     for (long step = first; step < last; ++step) {
       const long* const pixels = places + (step - first) * kStep;
       Bfloat16* const to = staged.x + staged.x_tile(cells, plane, tile) + step * kTileNumbers;
-      stage_tile<Arrays, 0>(channels, pixels, count, to);
-      if constexpr (Arrays::parts == 2) stage_tile<Arrays, 1>(channels, pixels, count, to + staged.x_part);
+      stage_tile<Arrays, 0>(channels, pixels, lanes, to);
+      if constexpr (Arrays::parts == 2) stage_tile<Arrays, 1>(channels, pixels, lanes, to + staged.x_part);
     }
   }
 }
@@ -119,16 +119,16 @@ void stage_gradients(const Convolution& shape, const Cells& cells, const StagedB
   long places[kSlice * kStep + 1];
   list_places(staged.planes, staged.planes.outputs(), 2 * (first - kMargin), 2 * (last - first) + 1, places);
   for (long tile = 0; tile < cells.output_tiles; ++tile) {
-    const long count = shape.group_outputs() - tile * 16;
+    const __mmask16 lanes = first_of_16(shape.group_outputs() - tile * 16);
     const auto line = [&](long window) { return places[window] < 0 ? nullptr : g + places[window] + tile * 16; };
     for (long phase = 0; phase < cells.phases; ++phase) {
       Bfloat16* const to = staged.g + staged.g_tile(cells, tile, phase);
       for (long row = first; row < last; ++row) {
         const long window = 2 * (row - first) + phase;
-        _mm512_store_si512(to + row * 32, Arrays::template pairs<0>(line(window), line(window + 1), count));
+        _mm512_store_si512(to + row * 32, Arrays::template pairs<0>(line(window), line(window + 1), lanes));
         if constexpr (Arrays::parts == 2)
           _mm512_store_si512(to + staged.g_part + row * 32,
-                             Arrays::template pairs<1>(line(window), line(window + 1), count));
+                             Arrays::template pairs<1>(line(window), line(window + 1), lanes));
       }
     }
   }
