@@ -162,6 +162,7 @@ def assert_agree(ours: Callable[..., jax.Array], exact: Callable[..., jax.Array]
         assert here.shape == there.shape and np.all(error <= tolerance), f"{name} is off by up to {error.max()}"
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(problem=problems().filter(lambda problem: min(problem.output) > 0))
 @example(problem=BASE)
@@ -173,6 +174,7 @@ def test_convolution(problem: Problem) -> None:
     assert_agree(partial(convolve, **problem.options), exact, problem, *arrays(problem))
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(problem=problems().filter(lambda problem: min(problem.enlarged) > 0))
 @example(problem=BASE)
@@ -302,6 +304,7 @@ print(resident() - before)
 """
 
 
+@pytest.mark.slow
 @needs_native
 def test_memory_does_not_grow() -> None:
     """Scratch memory of many shapes: what is kept for later calls has a bound of 64 MB."""
@@ -314,6 +317,7 @@ def run_python(program: str, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @needs_native
 @pytest.mark.parametrize("name", ORDER[:-1])
 def test_instructions_can_be_chosen(name: str) -> None:
