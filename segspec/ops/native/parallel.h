@@ -24,6 +24,14 @@ class Threads {
   ~Threads() = default;
 };
 
+// The calling thread alone, inside a task.
+class Alone final : public Threads {
+ private:
+  void run(long count, Call call, const void* context) const override {
+    for (long number = 0; number < count; ++number) call(context, number);
+  }
+};
+
 // Memory aligned to 64 bytes, from a store of blocks that earlier calls have left. Its content is arbitrary.
 class Scratch {
  public:

@@ -11,8 +11,9 @@
 // The weight gradient goes the same way backwards: from g to gradients of M [place][panel][tile][panel], from those and V to
 // gradients of U [place][D][outputs], and from those to dw.
 //
-// What is read again should come from a cache. Small filters: all of U is made once, and tiles are taken in batches whose V
-// and M are small. Large filters: as many tiles as possible at once, and panels in chunks whose part of U is small.
+// What is read again should come from a cache. Small filters: all of U is made once, and each task takes batches of tiles
+// whose V and M are small. Large filters: all threads work on as many tiles as possible, and on panels in chunks whose part
+// of U is small.
 #pragma once
 
 #include "convolve.h"
@@ -25,6 +26,9 @@ constexpr long kFilterBytes = 4 << 20;  // of U: small filters are below
 constexpr long kBatchBytes = 1 << 20;   // of V and M, with small filters
 constexpr long kInputBytes = 16 << 20;  // of V, with large filters
 constexpr long kFewestTiles = 56;       // of a batch: U is read once for each
+constexpr long kPartsBytes = 8 << 20;   // of the sums of all parts of the tiles
+constexpr long kFewestParts = 4;
+constexpr long kMostParts = 16;
 constexpr long kTilesATask = 8;
 constexpr long kLinesATask = 16;
 
@@ -73,6 +77,7 @@ struct Layout {
   long depth, panels;        // D, and panels of outputs
   long tiles, batch;         // of all images, and at a time
   long chunk;                // panels at a time
+  bool small;                // filters
   long inputs_slice, outputs_slice, filters_slice;  // numbers of V, M and U at a place
 
   explicit Layout(const Convolution& shape)
@@ -84,7 +89,7 @@ struct Layout {
         panels(ceil_div(shape.out_channels, Isa::panel)),
         tiles(shape.batch * down * across) {
     const long panel_bytes = places * depth * Isa::panel * sizeof(float), tile_bytes = places * depth * sizeof(float);
-    const bool small = panels * panel_bytes <= kFilterBytes;
+    small = panels * panel_bytes <= kFilterBytes;
     const long fitting = small ? kBatchBytes * depth / (depth + panels * Isa::panel) : kInputBytes;
     const long batches = ceil_div(tiles, larger(kFewestTiles, fitting / tile_bytes));
     batch = ceil_div(ceil_div(tiles, batches), Isa::rows) * Isa::rows;
@@ -263,65 +268,82 @@ long panel_width(const Convolution& shape, long panel) {
   return smaller(Isa::panel, ceil_div(shape.out_channels - panel * Isa::panel, Isa::lanes) * Isa::lanes);
 }
 
+// M of `count` tiles and some panels from V and U.
+template <class Isa, class Scheme>
+void multiply_places(const Threads& threads, const Convolution& shape, const Layout<Isa, Scheme>& layout, long count,
+                     long first_panel, long panels, const float* inputs, const float* filters, float* outputs) {
+  const long pitch = layout.pitch(), tiles = ceil_div(count, Isa::rows);
+  const Walk walk = {1, 0, 1, 0, layout.depth, 1, layout.depth};
+  threads.each(layout.places, [&](long place) {
+    for (long panel = 0; panel < panels; ++panel) {
+      const float* const b = filters + place * layout.filters_slice + panel * layout.depth * Isa::panel;
+      float* const to = outputs + place * layout.outputs_slice + panel * Isa::panel;
+      for (long tile = 0; tile < tiles; ++tile) {
+        const long first = share(count, tiles, tile), last = share(count, tiles, tile + 1);
+        multiply_rows<Isa, float, kAhead>(
+            typename Isa::Heights{}, last - first, walk, inputs + place * layout.inputs_slice + first * layout.depth, b,
+            {to + first * pitch, pitch, panel_width<Isa>(shape, first_panel + panel), false});
+      }
+    }
+  });
+}
+
 template <class Isa, class Number, class Scheme>
 void convolve_by_tiles(const Threads& threads, const Convolution& shape, const Number* x, const float* w, Number* y) {
   const Layout<Isa, Scheme> layout(shape);
-  constexpr long places = Layout<Isa, Scheme>::places;
-  const long pitch = layout.pitch();
-  const Scratch filtering(places * layout.filters_slice * sizeof(float));
-  const Scratch reading(places * layout.inputs_slice * sizeof(float));
-  const Scratch writing(places * layout.outputs_slice * sizeof(float));
+  const Scratch filtering(layout.places * layout.filters_slice * sizeof(float));
   const Scratch nothing(shape.in_channels * sizeof(Number));
-  float *const filters = filtering.as<float>(), *const inputs = reading.as<float>(), *const outputs = writing.as<float>();
-  const Number* const zeros = nothing.as<Number>();
+  float* const filters = filtering.as<float>();
   std::memset(nothing.as<Number>(), 0, shape.in_channels * sizeof(Number));
+  if (layout.small) make_filters<Isa>(threads, shape, layout, w, 0, layout.panels, filters);
 
-  for (long begin = 0; begin < layout.tiles; begin += layout.batch) {
-    const long count = smaller(layout.batch, layout.tiles - begin);
-    each_tile(threads, count, [&](long tile) {
-      transform_inputs<Isa>(shape, layout, begin + tile, x, zeros, inputs + tile * layout.depth);
+  // One batch of tiles, on some threads.
+  const auto convolve_batch = [&](const Threads& some, long number) {
+    const long begin = number * layout.batch, count = smaller(layout.batch, layout.tiles - begin);
+    const Scratch reading(layout.places * layout.inputs_slice * sizeof(float));
+    const Scratch writing(layout.places * layout.outputs_slice * sizeof(float));
+    float *const inputs = reading.as<float>(), *const outputs = writing.as<float>();
+    each_tile(some, count, [&](long tile) {
+      transform_inputs<Isa>(shape, layout, begin + tile, x, nothing.as<Number>(), inputs + tile * layout.depth);
     });
-    for (long first_panel = 0; first_panel < layout.panels; first_panel += layout.chunk) {
-      const long panels = smaller(layout.chunk, layout.panels - first_panel);
-      if (begin == 0 || layout.chunk < layout.panels)
-        make_filters<Isa>(threads, shape, layout, w, first_panel, panels, filters);
-      threads.each(places, [&](long place) {
-        const Walk walk = {1, 0, 1, 0, layout.depth, 1, layout.depth};
-        const long tiles = ceil_div(count, Isa::rows);
-        for (long panel = 0; panel < panels; ++panel) {
-          const float* const b = filters + place * layout.filters_slice + panel * layout.depth * Isa::panel;
-          float* const to = outputs + place * layout.outputs_slice + panel * Isa::panel;
-          for (long tile = 0; tile < tiles; ++tile) {
-            const long first = share(count, tiles, tile), last = share(count, tiles, tile + 1);
-            multiply_rows<Isa, float, kAhead>(
-                typename Isa::Heights{}, last - first, walk, inputs + place * layout.inputs_slice + first * layout.depth,
-                b, {to + first * pitch, pitch, panel_width<Isa>(shape, first_panel + panel), false});
-          }
-        }
-      });
-      each_tile(threads, count, [&](long tile) {
-        transform_outputs<Isa>(shape, layout, begin + tile, first_panel * Isa::panel,
-                               smaller(shape.out_channels, (first_panel + panels) * Isa::panel), outputs + tile * pitch,
-                               y);
+    for (long first = 0; first < layout.panels; first += layout.chunk) {
+      const long panels = smaller(layout.chunk, layout.panels - first);
+      if (!layout.small) make_filters<Isa>(some, shape, layout, w, first, panels, filters);
+      multiply_places<Isa>(some, shape, layout, count, first, panels, inputs, filters, outputs);
+      each_tile(some, count, [&](long tile) {
+        transform_outputs<Isa>(shape, layout, begin + tile, first * Isa::panel,
+                               smaller(shape.out_channels, (first + panels) * Isa::panel),
+                               outputs + tile * layout.pitch(), y);
       });
     }
+  };
+  const long batches = ceil_div(layout.tiles, layout.batch);
+  if (layout.small) {
+    threads.each(batches, [&](long batch) { convolve_batch(Alone{}, batch); });
+  } else {
+    for (long batch = 0; batch < batches; ++batch) convolve_batch(threads, batch);
   }
 }
 
-// dw from the gradients of U of some panels; in place of what is there, or added to it.
+// dw from the gradients of U of some panels, which are the sums of `parts` arrays; in place of what is there, or added.
 template <class Isa, class Scheme>
 void gather_weights(const Threads& threads, const Convolution& shape, const Layout<Isa, Scheme>& layout,
-                    const float* filters, long first_panel, long panels, bool add, float* dw) {
+                    const float* filters, long parts, long first_panel, long panels, bool add, float* dw) {
   constexpr int t = Scheme::places, r = Scheme::taps;
   const long end = smaller(shape.out_channels, (first_panel + panels) * Isa::panel);
   threads.each(layout.depth, [&](long line) {
     const long piece = line / shape.in_channels, channel = line % shape.in_channels;
     const long top = piece % layout.pieces_down * r, left = piece / layout.pieces_down * r;
     for (long output = first_panel * Isa::panel; output < end; output += Isa::lanes) {
-      const float* const from = filters + line * layout.pitch() + output - first_panel * Isa::panel;
+      const float* from = filters + line * layout.pitch() + output - first_panel * Isa::panel;
       typename Isa::Vector values[t * t], taps[r * r];
 #pragma GCC unroll 36
       for (int k = 0; k < t * t; ++k) values[k] = Isa::load(from + k * layout.filters_slice);
+      for (long part = 1; part < parts; ++part) {
+        from += layout.places * layout.filters_slice;
+#pragma GCC unroll 36
+        for (int k = 0; k < t * t; ++k) values[k] = Isa::add(values[k], Isa::load(from + k * layout.filters_slice));
+      }
       apply_twice<Isa>(Scheme::gather, values, taps);
 #pragma GCC unroll 4
       for (long i = 0; i < r; ++i) {
@@ -338,50 +360,68 @@ void gather_weights(const Threads& threads, const Convolution& shape, const Layo
   });
 }
 
+// Gradients of U of some panels from V and the gradients of M of `count` tiles; in place of what is there, or added.
+template <class Isa, class Scheme>
+void multiply_gradients(const Threads& threads, const Convolution& shape, const Layout<Isa, Scheme>& layout, long count,
+                        long first_panel, long panels, const float* inputs, const float* outputs, bool add,
+                        float* filters) {
+  const long pitch = layout.pitch(), tiles = ceil_div(layout.depth, Isa::rows);
+  const Walk walk = {1, 0, 1, 0, count, layout.depth, 1};
+  threads.each(layout.places, [&](long place) {
+    for (long panel = 0; panel < panels; ++panel) {
+      const float* const b = outputs + place * layout.outputs_slice + panel * layout.batch * Isa::panel;
+      float* const to = filters + place * layout.filters_slice + panel * Isa::panel;
+      for (long tile = 0; tile < tiles; ++tile) {
+        const long first = share(layout.depth, tiles, tile), last = share(layout.depth, tiles, tile + 1);
+        multiply_rows<Isa, float, 0>(typename Isa::Heights{}, last - first, walk,
+                                     inputs + place * layout.inputs_slice + first, b,
+                                     {to + first * pitch, pitch, panel_width<Isa>(shape, first_panel + panel), add});
+      }
+    }
+  });
+}
+
 template <class Isa, class Number, class Scheme>
 void weight_gradient_by_tiles(const Threads& threads, const Convolution& shape, const Number* x, const Number* g,
                               float* dw) {
   const Layout<Isa, Scheme> layout(shape);
-  constexpr long places = Layout<Isa, Scheme>::places;
-  const long pitch = layout.pitch();
-  const bool at_once = layout.chunk == layout.panels;  // sums of all batches are kept until the end
-  const Scratch filtering(places * layout.filters_slice * sizeof(float));
-  const Scratch reading(places * layout.inputs_slice * sizeof(float));
-  const Scratch writing(places * layout.outputs_slice * sizeof(float));
+  const long size = layout.places * layout.filters_slice, batches = ceil_div(layout.tiles, layout.batch);
+  // With small filters, each part of the tiles has sums of its own, whose number does not depend on that of the threads.
+  const long memory = larger(kFewestParts, kPartsBytes / (size * static_cast<long>(sizeof(float))));
+  const long parts = layout.small ? smaller(smaller(batches, kMostParts), memory) : 1;
+  const Scratch filtering(parts * size * sizeof(float));
   const Scratch nothing(shape.in_channels * sizeof(Number));
-  float *const filters = filtering.as<float>(), *const inputs = reading.as<float>(), *const outputs = writing.as<float>();
-  const Number* const zeros = nothing.as<Number>();
+  float* const filters = filtering.as<float>();
   std::memset(nothing.as<Number>(), 0, shape.in_channels * sizeof(Number));
 
-  for (long begin = 0; begin < layout.tiles; begin += layout.batch) {
-    const long count = smaller(layout.batch, layout.tiles - begin);
-    each_tile(threads, count, [&](long tile) {
-      transform_inputs<Isa>(shape, layout, begin + tile, x, zeros, inputs + tile * layout.depth);
+  // One batch of tiles, on some threads.
+  const auto add_batch = [&](const Threads& some, long number, bool add, float* sums) {
+    const long begin = number * layout.batch, count = smaller(layout.batch, layout.tiles - begin);
+    const Scratch reading(layout.places * layout.inputs_slice * sizeof(float));
+    const Scratch writing(layout.places * layout.outputs_slice * sizeof(float));
+    float *const inputs = reading.as<float>(), *const outputs = writing.as<float>();
+    each_tile(some, count, [&](long tile) {
+      transform_inputs<Isa>(shape, layout, begin + tile, x, nothing.as<Number>(), inputs + tile * layout.depth);
     });
-    for (long first_panel = 0; first_panel < layout.panels; first_panel += layout.chunk) {
-      const long panels = smaller(layout.chunk, layout.panels - first_panel);
-      each_tile(threads, count, [&](long tile) {
-        transform_gradients<Isa>(shape, layout, begin + tile, first_panel, first_panel + panels, g,
-                                 outputs + tile * Isa::panel);
+    for (long first = 0; first < layout.panels; first += layout.chunk) {
+      const long panels = smaller(layout.chunk, layout.panels - first);
+      each_tile(some, count, [&](long tile) {
+        transform_gradients<Isa>(shape, layout, begin + tile, first, first + panels, g, outputs + tile * Isa::panel);
       });
-      threads.each(places, [&](long place) {
-        const Walk walk = {1, 0, 1, 0, count, layout.depth, 1};
-        const long tiles = ceil_div(layout.depth, Isa::rows);
-        for (long panel = 0; panel < panels; ++panel) {
-          const float* const b = outputs + place * layout.outputs_slice + panel * layout.batch * Isa::panel;
-          float* const to = filters + place * layout.filters_slice + panel * Isa::panel;
-          for (long tile = 0; tile < tiles; ++tile) {
-            const long first = share(layout.depth, tiles, tile), last = share(layout.depth, tiles, tile + 1);
-            multiply_rows<Isa, float, 0>(
-                typename Isa::Heights{}, last - first, walk, inputs + place * layout.inputs_slice + first, b,
-                {to + first * pitch, pitch, panel_width<Isa>(shape, first_panel + panel), at_once && begin > 0});
-          }
-        }
-      });
-      if (!at_once || begin + count == layout.tiles)
-        gather_weights<Isa>(threads, shape, layout, filters, first_panel, panels, !at_once && begin > 0, dw);
+      multiply_gradients<Isa>(some, shape, layout, count, first, panels, inputs, outputs, layout.small && add, sums);
+      if (!layout.small) gather_weights<Isa>(some, shape, layout, sums, 1, first, panels, add, dw);
     }
+  };
+  if (!layout.small) {
+    for (long batch = 0; batch < batches; ++batch) add_batch(threads, batch, batch > 0, filters);
+    return;
   }
+  threads.each(parts, [&](long part) {
+    const long first = share(batches, parts, part);
+    for (long batch = first; batch < share(batches, parts, part + 1); ++batch)
+      add_batch(Alone{}, batch, batch > first, filters + part * size);
+  });
+  gather_weights<Isa>(threads, shape, layout, filters, parts, 0, layout.panels, false, dw);
 }
 
 // The scheme of six places that takes the fewest products for a kernel: tiles of 4 x 4, or of 3 x 3 for pieces of 4 x 4 taps.
