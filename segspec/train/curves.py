@@ -133,7 +133,7 @@ def _draw_scores(axes: Axes, iou: Series, accuracy: Series) -> None:
     _draw_line(axes, percent[0], _IOU, "mean IoU", marker="o")
     axes.set_ylim(0, 100)
     _mark_best(axes, percent[0])
-    _finish(axes, "test, %", "lower right", bool(iou.values.size or accuracy.values.size))
+    _finish(axes, "test, %", "best", bool(iou.values.size or accuracy.values.size))
 
 
 def _draw_line(axes: Axes, series: Series, color: str, label: str, marker: str = "") -> None:
@@ -160,8 +160,8 @@ def _span_iterations(axes: Axes, iterations: Series) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, steps=[1, 2, 5, 10]))
 
 
-def _finish(axes: Axes, title: str, corner: Literal["upper right", "lower right"], anything: bool) -> None:
-    """Title, grid and a legend in the corner that the lines leave free when a training goes well."""
+def _finish(axes: Axes, title: str, corner: Literal["upper right", "best"], anything: bool) -> None:
+    """Title, grid and a legend: losses leave the upper right free when a training goes well, scores may be anywhere."""
     axes.set_title(title, loc="left")
     axes.set_xlabel("iteration")
     axes.grid(True, color="0.9")

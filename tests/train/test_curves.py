@@ -139,3 +139,17 @@ def test_both_panels_show_the_same_iterations() -> None:
 def test_records_out_of_order_are_sorted() -> None:
     left, _ = panels(displays([3.0, 2.0, 1.0])[::-1])
     assert [x for x, _ in curve(left, "training, smoothed")] == [0, 20, 40]
+
+
+@pytest.mark.parametrize(("miou", "accuracy"), [(0.05, 0.19), (0.37, 0.86), (0.95, 0.99)])
+def test_the_legend_of_scores_hides_no_point(miou: float, accuracy: float) -> None:
+    tests: list[dict[str, object]] = [
+        {"iteration": 40 * index, "loss": 1.0, "miou": miou, "accuracy": accuracy} for index in range(20)
+    ]
+    _, right = panels(tests)
+    right.figure.canvas.draw()
+    legend = right.get_legend()
+    assert legend is not None
+    box = legend.get_window_extent()
+    for line in right.get_lines():
+        assert not any(box.contains(*point) for point in right.transData.transform(line.get_xydata()))
