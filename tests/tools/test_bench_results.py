@@ -104,6 +104,17 @@ def test_the_file_is_as_its_schema_says_and_is_read_back() -> None:
     assert contests_of(written) == contests
 
 
+def test_a_page_says_that_its_figures_were_measured_beside_other_programs() -> None:
+    contests = [net_contest([1.0], [1.0])]
+    measured = document(contests)
+    warned = []
+    for load in (0.4, 2.0):
+        measured["machine"] |= {"usable_cores": 2, "load": load}
+        warned.append("are not to be trusted" in page([measured], contests, with_bars=False))
+    del measured["machine"]["load"]  # which files of earlier versions do not have
+    assert warned == [False, True] and page([measured], contests, with_bars=False)
+
+
 def test_the_schema_refuses_what_is_not_of_it() -> None:
     written = document([net_contest([1.0], [1.0])])
     written["contests"][0]["contestants"][0]["values"] = ["quick"]

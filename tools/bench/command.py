@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 from bench.contest import Rules
 from bench.contestants import NETS
-from bench.machine import describe_machine, load_average, usable_cores
+from bench.machine import describe_machine, explain_load
 from bench.net_task import SPECS
 from bench.options import QUICK, Options, quickened
 from bench.report import page
@@ -73,8 +73,8 @@ def _measure(
 ) -> int:
     """Runs suites, adds to the contests and writes them as they come. Returns the exit status."""
     status = 0
-    if suites:
-        _warn_of_load()
+    if suites and (said := explain_load(document["machine"])):
+        print(f"bench: {said}", file=sys.stderr)
     try:
         for suite in suites:
             for contest in SUITES[suite](options):
@@ -87,13 +87,6 @@ def _measure(
         status = 1
     _write_json(out, document, contests)
     return status
-
-
-def _warn_of_load() -> None:
-    load = load_average()
-    if load > usable_cores() / 4:
-        said = f"the load is {load:g}: other programs run, and figures measured beside them are not to be trusted"
-        print(f"bench: {said}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -34,6 +34,7 @@ def describe_machine() -> dict[str, Any]:
         "commit": _git("rev-parse", "HEAD"),
         "changed_files": len(_git("status", "--porcelain", "--untracked-files=no").splitlines()),
         "environment": relevant(os.environ),
+        "load": load_average(),
     }
 
 
@@ -50,6 +51,14 @@ def usable_cores() -> int:
 def load_average() -> float:
     """Processes that wanted to run, over the last minute."""
     return round(os.getloadavg()[0], 2)
+
+
+def explain_load(machine: Mapping[str, Any]) -> str:
+    """What the load of a described machine says about figures that are measured on it; empty where it was idle."""
+    load = machine.get("load", 0)
+    if load <= machine["usable_cores"] / 4:
+        return ""
+    return f"the load is {load:g}: other programs run, and figures measured beside them are not to be trusted"
 
 
 def free_memory() -> int | None:

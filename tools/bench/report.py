@@ -8,6 +8,7 @@ from typing import Any
 from bench.bars import PRECISIONS, Row, further_rows, main_rows
 from bench.contest import show_seconds
 from bench.figures import Spread
+from bench.machine import explain_load
 from bench.ops_task import flops
 from bench.results import Contest, Entry
 from bench.suite_nets import describe_net
@@ -28,6 +29,8 @@ def page(documents: Sequence[Mapping[str, Any]], contests: Sequence[Contest], *,
     parts = ["# segspec beside PyTorch"]
     for document in documents:
         parts += [f"Measured {document['made']}:", _machine(document)]
+        if busy := explain_load(document["machine"]):
+            parts.append(f"**When it began, {busy}.**")
     if with_bars:
         parts += ["## Bars", bars(contests)]
     for suite in dict.fromkeys(contest.suite for contest in contests):
