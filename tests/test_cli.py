@@ -281,6 +281,9 @@ def test_a_missing_file_is_named(tmp_path: Path, capsys: Any) -> None:
 def test_synthesize_writes_what_train_reads(tmp_path: Path, capsys: Any) -> None:
     assert main(["synthesize", "squares", str(tmp_path / "s"), "--count", "2", "--size", "24x32"]) == 0
     assert (tmp_path / "s" / "train.txt").is_file()
+    out, told = capsys.readouterr()
+    assert out == ""
+    assert told == f"done: {tmp_path / 's'} (train.txt, val.txt, test.txt), for a net with classes: squares\n"
     for count in ("0", "-1", "many"):
         assert status_of("synthesize", "squares", str(tmp_path / "t"), "--count", count) == 2
     assert not (tmp_path / "t").exists()

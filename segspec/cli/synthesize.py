@@ -22,5 +22,8 @@ def add(verbs: Verbs) -> None:
 def run(options: argparse.Namespace) -> None:
     """Runs it with what the command line says."""
     from segspec.data.synthetic import write_dataset
+    from segspec.messages import say
 
-    write_dataset(options.kind, options.folder, options.count, image_size(options.size), options.seed)
+    lists = write_dataset(options.kind, options.folder, options.count, image_size(options.size), options.seed)
+    classes = "camvid" if options.kind == "street" else options.kind
+    say(f"done: {options.folder} ({', '.join(path.name for path in lists)}), for a net with classes: {classes}")
