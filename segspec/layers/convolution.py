@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from segspec.layers.base import Arrays, Blob, Context, Filler, Forward, Layer, ParamSpec, Sampling, ShapeError
-from segspec.ops.convolution import convolve, deconvolve
+from segspec.ops.convolution import add_bias, convolve, deconvolve
 from segspec.ops.window import Pair, convolution_output, deconvolution_output
 from segspec.schema.types import Count, Margin, Reference, Size
 
@@ -132,7 +132,7 @@ class Convolution(_Filtering):
             group=self._groups(bottoms[0].shape[3]),
         )
         if self.bias_term:
-            y = y + params["bias"].astype(ctx.dtype)
+            y = add_bias(y, params["bias"])
         return (y,), {}
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:
@@ -262,7 +262,7 @@ class Deconvolution(_Filtering):
             restored=self.restored(own, wanted) if len(bottoms) == 2 else (0, 0),
         )
         if self.bias_term:
-            y = y + params["bias"].astype(ctx.dtype)
+            y = add_bias(y, params["bias"])
         if len(bottoms) == 2:
             y = self._fit(y, wanted)
         return (y,), {}

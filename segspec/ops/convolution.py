@@ -80,6 +80,28 @@ def deconvolve(
     return _xla_deconvolve(x, weight, geometry, (height, width))
 
 
+@jax.custom_vjp
+def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
+    """y (..., channels) plus a number a channel, in y's type.
+
+    The gradient of the bias is summed in float32; as the transpose of a sum in bfloat16 it would be rounded, and XLA
+    would take ten times as long for it on a CPU.
+    """
+    return y + bias.astype(y.dtype)
+
+
+def _add_bias_forward(y: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return add_bias(y, bias), bias
+
+
+def _add_bias_backward(bias: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    axes = tuple(range(cotangent.ndim - 1))
+    return cotangent, jnp.sum(cotangent.astype(jnp.float32), axes).astype(bias.dtype)
+
+
+add_bias.defvjp(_add_bias_forward, _add_bias_backward)
+
+
 def _is_native(x: jax.Array, output: Pair, weight: jax.Array, geometry: Geometry, channels: int) -> bool:
     """Whether our own kernels are there and do well: channels that fill a group, pixels to reuse the weights for."""
     shares = (x.shape[3] // geometry.groups, channels // geometry.groups)

@@ -9,6 +9,14 @@ from importlib.metadata import PackageNotFoundError, version
 
 import jax
 
+from segspec.ops.native.library import instructions
+
+
+def describe_device() -> str:
+    """The kind of device that computes, and on a processor whose convolutions: `CPU (avx512 convolutions)`."""
+    platform = jax.devices()[0].platform.upper()
+    return f"{platform} ({instructions() or 'XLA'} convolutions)" if platform == "CPU" else platform
+
 
 def describe_environment() -> dict[str, str]:
     """Versions, devices, cores and flags: what results depend on in their last bits."""
@@ -21,6 +29,7 @@ def describe_environment() -> dict[str, str]:
         "device": devices[0].device_kind,
         "devices": str(len(devices)),
         "cores": str(os.cpu_count()),
+        "convolutions": instructions() or "XLA",
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
     }
 

@@ -122,7 +122,8 @@ class Solver(BaseModel):
     precision: Precision = Field(
         "float32",
         description="Arithmetic of convolutions and products. float32: strictly. high: what JAX calls so, TF32 "
-        "(10 bits of fraction) on NVIDIA cards that have it, three bfloat16 passes on TPUs, no difference on CPUs. "
+        "(10 bits of fraction) on NVIDIA cards that have it, three bfloat16 passes on TPUs; on x86-64 processors "
+        "faster convolutions with about twice the rounding error of float32, where AMX computes them ten times. "
         "bfloat16: half the memory, 7 bits. Weights stay float32.",
     )
 

@@ -19,7 +19,7 @@ from segspec.graph.trainable import find_idleness, find_need_of_batch
 from segspec.messages import say, warn
 from segspec.net import Tree, init, init_shapes
 from segspec.run.blobs import read_blobs
-from segspec.run.environment import compare_environments, describe_environment
+from segspec.run.environment import compare_environments, describe_device, describe_environment
 from segspec.run.folder import RunFolder, require_space, resume_run, run_name, snapshot_iterations, start_run
 from segspec.run.intact import load_newest
 from segspec.run.log import Log
@@ -190,7 +190,7 @@ class _Trainer:
         return (
             f"{plan.spec.name}: {plan.graph.parameters:,} parameters, {len(plan.train):,} training images of "
             f"{data[1]}x{data[2]}, batches of {batch}, iterations {first} to {solver.max_iter}, "
-            f"{solver.precision} on {jax.devices()[0].platform.upper()}"
+            f"{solver.precision} on {describe_device()}"
         )
 
     def _begun(self) -> None:

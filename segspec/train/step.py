@@ -71,7 +71,7 @@ def make_step(
     The gradients of an iteration's batches are summed, as Caffe's `iter_size` does; dividing by their number is the
     optimizer's part. Metrics are averages over the batches, from before the update. Where the loss or a gradient
     is not finite the state is left as it was, so that a net can still be examined after it diverged;
-    `metrics["finite"]` tells, and also tells of weights that the update made infinite, or whose squares are.
+    `metrics["finite"]` tells, and also tells of weights that the update made infinite.
 
     Args:
         graph: the net in phase TRAIN.
@@ -164,13 +164,14 @@ def _accumulate(one: Callable[[Tree, jax.Array, MicroBatches], _Pass], state: Tr
 
 
 def _all_finite(tree: object) -> jax.Array:
-    """Whether no number in a tree is NaN or infinite, nor so large that its square is (1.8e19).
+    """Whether no number in a tree is NaN or infinite.
 
-    A sum of squares is one pass at the speed of memory; XLA makes arrays of the answers to `isfinite`. The greatest sum
-    is found by a sort, in which NaN is last: anything less XLA would do anew in every loop that reads the answer, with
-    the sums of all blobs as operands of each, and the program would be fifty times as long.
+    A sum of squares is one pass at the speed of memory, where XLA makes arrays of the answers to `isfinite`; numbers
+    are scaled so that the greatest float32 has a square. The greatest sum is found by a sort, in which NaN is last:
+    anything less XLA would do anew in every loop that reads the answer, with the sums of all blobs as operands of each,
+    and the program would be five times as long.
     """
-    sums = [jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(tree)]
+    sums = [jnp.sum(jnp.square(leaf.astype(jnp.float32) * 1e-20)) for leaf in jax.tree.leaves(tree)]
     return jnp.isfinite(jax.lax.sort(jnp.stack(sums))[-1])
 
 

@@ -39,7 +39,6 @@ struct Avx2 {
   SEGSPEC_INLINE static void pack(float* to, const float* from, long, long, long count) {
     std::memcpy(to, from, count * sizeof(float));
   }
-  SEGSPEC_INLINE static float number(float value) { return value; }
 };
 
 }  // namespace

@@ -46,7 +46,6 @@ struct Avx512 : Avx512Registers {
   SEGSPEC_INLINE static void pack(float* to, const float* from, long, long, long count) {
     std::memcpy(to, from, count * sizeof(float));
   }
-  SEGSPEC_INLINE static float number(float value) { return value; }
 };
 
 }  // namespace

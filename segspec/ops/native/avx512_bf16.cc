@@ -44,10 +44,6 @@ struct Avx512Bf16 : Avx512Registers {
       _mm512_mask_storeu_epi32(to + k, mask, pairs);
     }
   }
-  // Rounds to the nearest, ties to even, as the instruction does; a NaN stays one.
-  SEGSPEC_INLINE static Number number(float value) {
-    return static_cast<Number>(_mm_extract_epi16((__m128i)_mm_cvtneps_pbh(_mm_set_ss(value)), 0));
-  }
 };
 
 // Products of float32 for arrays of bfloat16.

@@ -23,18 +23,23 @@ void pack_lines(typename Isa::Element* packed, const float* from, long stride, l
   }
 }
 
-// The same for weights (outputs, depth).
+// The same for weights (outputs, depth), turned over in blocks that stay in the first cache.
 template <class Isa>
 void pack_columns(typename Isa::Element* packed, const float* from, long stride, long depth, long outputs) {
-  constexpr long block = 16;  // lines of the packed weights that stay in the first cache
-  using Number = typename Isa::Number;
-  Number* const to = reinterpret_cast<Number*>(packed);
-  if (outputs < Isa::panel || depth % Isa::depth)
-    std::memset(packed, 0, ceil_div(depth, Isa::depth) * Isa::panel * sizeof(*packed));
-  for (long begin = 0; begin < depth; begin += block)
-    for (long output = 0; output < outputs; ++output)
-      for (long k = begin; k < smaller(depth, begin + block); ++k)
-        to[(k / Isa::depth * Isa::panel + output) * Isa::depth + k % Isa::depth] = Isa::number(from[output * stride + k]);
+  constexpr long block = 16;
+  float turned[block * Isa::panel];
+  for (long begin = 0; begin < depth; begin += block, packed += block / Isa::depth * Isa::panel) {
+    const long lines = smaller(block, depth - begin);
+    if (lines == block) {
+      for (long output = 0; output < outputs; ++output)
+#pragma GCC unroll 16
+        for (long k = 0; k < block; ++k) turned[k * Isa::panel + output] = from[output * stride + begin + k];
+    } else {
+      for (long output = 0; output < outputs; ++output)
+        for (long k = 0; k < lines; ++k) turned[k * Isa::panel + output] = from[output * stride + begin + k];
+    }
+    pack_lines<Isa>(packed, turned, Isa::panel, lines, outputs);
+  }
 }
 
 // Packs the weights of one panel, `count` outputs from `first` on, and one row of taps.

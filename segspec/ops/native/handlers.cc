@@ -214,7 +214,11 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(segspec_weight_gradient, segspec::weight_gradient,
                                   .Attr<std::int64_t>("groups")
                                   .Attr<bool>("high"));
 
-// What this processor can do, for Python: the names of the kernels, best first.
+// What this processor can do: the name of the best instructions in use.
 extern "C" const char* segspec_processor() { return segspec::Processor::current().name(); }
+
+// Counted up, as INTERFACE in library.py, when the arguments of these functions change: a library of older sources is then
+// left alone.
+extern "C" std::int64_t segspec_interface() { return 1; }
 
 #pragma GCC visibility pop

@@ -11,6 +11,8 @@ import jax
 
 VARIABLE = "SEGSPEC_NATIVE"
 LIBRARY = Path(__file__).with_name("libsegspec.so")
+INTERFACE = 1
+"""What the library answers if its functions take what this version gives them."""
 
 
 @cache
@@ -20,10 +22,12 @@ def instructions() -> str:
         return ""
     try:
         library = ctypes.CDLL(str(LIBRARY))
+        if library.segspec_interface() != INTERFACE:
+            return ""
         for target in ("segspec_convolve", "segspec_weight_gradient"):
             jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(library, target)), platform="cpu")
     except (OSError, AttributeError, RuntimeError, ValueError):
-        # Built for another JAX, or by a compiler whose libraries are gone: as good as absent.
+        # Built for another JAX, from older sources, or by a compiler whose libraries are gone: as good as absent.
         return ""
     library.segspec_processor.restype = ctypes.c_char_p
     return str(library.segspec_processor().decode())
