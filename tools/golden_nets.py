@@ -18,6 +18,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 from golden_net import run_net
 from golden_parts import Case
@@ -25,27 +26,29 @@ from golden_run import run_seeds, run_training
 from golden_statistics import run_statistics
 
 from segspec.errors import SegspecError
+from segspec.spec.solver import Precision
 
 
-def run_folder(folder: Path, root: Path, words: Sequence[str] = ()) -> Iterator[Case]:
+def run_folder(folder: Path, root: Path, words: Sequence[str] = (), precision: Precision = "float32") -> Iterator[Case]:
     """Runs every case of a folder, in order of name.
 
     Args:
         folder: holds the cases.
         root: what paths in the prototxts are relative to.
         words: only cases whose name contains one of these; all when empty.
+        precision: of trainings from several random starts, which are compared statistically.
     """
     folders = [folder, *sorted(other for other in root.iterdir() if other.is_dir() and other != folder)]
     for path in sorted(folder.glob("*.npz")):
         if words and not any(word in path.stem for word in words):
             continue
         try:
-            yield _run(path, root, folders)
+            yield _run(path, root, folders, precision)
         except SegspecError as error:
             yield Case(f"{folder.name}/{path.stem}", (), str(error))
 
 
-def _run(path: Path, root: Path, folders: list[Path]) -> Case:
+def _run(path: Path, root: Path, folders: list[Path], precision: Precision) -> Case:
     beside = {ending: path.with_name(f"{path.stem}{ending}.prototxt") for ending in ("", "_solver")}
     if beside["_solver"].is_file():
         return run_training(beside["_solver"], root, folders)
@@ -54,7 +57,7 @@ def _run(path: Path, root: Path, folders: list[Path]) -> Case:
     if path.stem.endswith("_bn"):
         return run_statistics(path, root)
     if "seeds" in path.stem:
-        return run_seeds(path, root)
+        return run_seeds(path, root, precision)
     return Case(f"{path.parent.name}/{path.stem}", (), "no prototxt of this name lies beside it")
 
 
@@ -66,10 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only", action="append", default=[], metavar="WORD", help="only cases named so; may be repeated"
     )
+    parser.add_argument(
+        "--precision", choices=get_args(Precision), default="float32", help="of trainings from several random starts"
+    )
     options = parser.parse_args(arguments)
     cases = []
     for folder in options.folders:
-        for case in run_folder(folder, options.root or folder.resolve().parent, options.only):
+        for case in run_folder(folder, options.root or folder.resolve().parent, options.only, options.precision):
             print(case, flush=True)
             cases.append(case)
     counts = {word: sum(case.outcome == word for case in cases) for word in ("ok", "known", "FAIL")}

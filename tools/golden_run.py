@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -34,12 +34,13 @@ from segspec.layers.data import DataLayer, DenseImageData
 from segspec.layers.normalization import BN
 from segspec.net import Tree, apply, init
 from segspec.spec.caffe.net import read_caffe_net
-from segspec.spec.solver import Solver
+from segspec.spec.solver import Precision, Solver
 from segspec.spec.solver_file import load_solver
 from segspec.syntax.prototxt import parse_prototxt
 from segspec.syntax.tree import Scalar, read_source
 from segspec.train.optimizer import make_optimizer
 from segspec.train.rate import learning_rate
+from segspec.train.runtime import prepare
 from segspec.train.step import MicroBatches, Step, TrainState, make_step, start
 from segspec.weights.layout import to_caffe
 
@@ -159,7 +160,7 @@ def _train(
     step = (
         _overwriting_step(setting, optimizer)
         if _overwrites(setting)
-        else make_step(setting.graph, setting.data, optimizer, seed=0, dtype="float32")
+        else make_step(setting.graph, setting.data, optimizer, seed=0, dtype=setting.solver.dtype)
     )
     now = start(params, state, optimizer)
     for iteration in range(iterations):
@@ -262,18 +263,21 @@ def _drift(iteration: int) -> float:
     return float(small * (iteration / early) ** power)
 
 
-def run_seeds(path: Path, root: Path) -> Case:
+def run_seeds(path: Path, root: Path, precision: Precision = "float32") -> Case:
     """Compares trainings from several random starts with Caffe's, statistically: the last 12 losses and accuracies.
 
     Args:
         path: NAME_5seeds_200it.npz or the like; the training is NAME_solver.prototxt beside it.
         root: what paths in the prototxts are relative to.
+        precision: of our trainings.
     """
     stem = re.sub(r"_\d+seeds.*", "", path.stem)
     with np.load(path) as file:
         golden = dict(file)
     seeds = sorted(key for key in golden if key.startswith("loss_seed"))
     setting = _read(path.with_name(f"{stem}_solver.prototxt"), root, golden, len(golden[seeds[0]]))
+    setting = replace(setting, solver=setting.solver.model_copy(update={"precision": precision}))
+    prepare(setting.solver)
     ours = [_last(setting, seed, len(golden[seeds[0]])) for seed in range(len(seeds))]
     figures = []
     for what, index in (("loss", 0), ("acc", 1)):
@@ -283,7 +287,7 @@ def run_seeds(path: Path, root: Path) -> Case:
         figures.append(
             Figure(f"mean {what} of the last 12, in standard errors", abs(np.mean(mine) - np.mean(theirs)) / error, 3.0)
         )
-    return Case(f"{path.parent.name}/{path.stem}", tuple(figures), f"{len(seeds)} seeds")
+    return Case(f"{path.parent.name}/{path.stem}", tuple(figures), f"{len(seeds)} seeds, {precision}")
 
 
 def _last(setting: _Setting, seed: int, iterations: int) -> tuple[float, float]:
