@@ -49,7 +49,7 @@ def build(extra: tuple[str, ...] = ()) -> str:
     """
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return f"there are no kernels for {sys.platform} on {platform.machine()}"
-    compiler = _compiler()
+    compiler = find_compiler()
     if compiler is None:
         return "there is no C++ compiler (on Debian: apt install g++)"
     headers = _headers()
@@ -64,8 +64,7 @@ def build(extra: tuple[str, ...] = ()) -> str:
                 *_COMMON,
                 *FLAGS[name],
                 *extra,
-                "-isystem",
-                str(headers),
+                f"-isystem{headers}",
                 "-c",
                 str(SOURCES / name),
                 "-o",
@@ -74,10 +73,10 @@ def build(extra: tuple[str, ...] = ()) -> str:
             for name, made in objects.items()
         ]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            failures = [text for text in pool.map(_run, commands) if text]
+            failures = [text for text in pool.map(run_command, commands) if text]
         linked = Path(folder, LIBRARY.name)
         if not failures:
-            failures = [_run([*compiler, *extra, "-shared", "-o", str(linked), *map(str, objects.values())])]
+            failures = [run_command([*compiler, *extra, "-shared", "-o", str(linked), *map(str, objects.values())])]
         if any(failures):
             return failures[0]
         # A process may have the old library mapped: it keeps its file, and others get the new one.
@@ -87,7 +86,7 @@ def build(extra: tuple[str, ...] = ()) -> str:
     return ""
 
 
-def _compiler() -> list[str] | None:
+def find_compiler() -> list[str] | None:
     """The compiler and the arguments that CXX names with it."""
     named = shlex.split(os.environ.get("CXX", ""))
     for command in (named, ["c++"], ["g++"], ["clang++"]):
@@ -105,7 +104,7 @@ def _headers() -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _run(command: list[str]) -> str:
+def run_command(command: list[str]) -> str:
     """What a failed command said; empty for success."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else f"{shlex.join(command)}\n{done.stderr}"

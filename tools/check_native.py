@@ -52,7 +52,7 @@ def build(folder: Path, names: tuple[str, ...], extra: tuple[str, ...] = ()) -> 
     Returns:
         Why it failed; empty where they were built.
     """
-    compiler = build_native._compiler()
+    compiler = build_native.find_compiler()
     if compiler is None:
         return "there is no C++ compiler"
     kernels = {
@@ -66,11 +66,13 @@ def build(folder: Path, names: tuple[str, ...], extra: tuple[str, ...] = ()) -> 
             for source, flags in (kernels | drivers).items()
         ]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            failures = [text for text in pool.map(build_native._run, commands) if text]
+            failures = [text for text in pool.map(build_native.run_command, commands) if text]
         for name in () if failures else names:
             parts = [str(objects[source]) for source in (*kernels, *(DRIVERS / driver for driver in PROGRAMS[name]))]
             kind = ["-shared"] if name.endswith(".so") else []
-            failures.append(build_native._run([*compiler, *_FLAGS, *extra, *kind, "-o", str(folder / name), *parts]))
+            failures.append(
+                build_native.run_command([*compiler, *_FLAGS, *extra, *kind, "-o", str(folder / name), *parts])
+            )
     return next(filter(None, failures), "")
 
 

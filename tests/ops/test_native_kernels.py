@@ -259,7 +259,7 @@ def test_all_cases_are_known(kernels: Kernels) -> None:
 
 
 def test_tiles_are_real_where_they_are_not_emulated(tmp_path: Path) -> None:
-    compiler, disassembler = build_native._compiler(), shutil.which("objdump")
+    compiler, disassembler = build_native.find_compiler(), shutil.which("objdump")
     if compiler is None or disassembler is None:
         pytest.skip("needs a C++ compiler and objdump")
     made = tmp_path / "amx.o"
