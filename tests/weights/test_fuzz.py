@@ -73,7 +73,7 @@ def test_many_small_fields_take_linear_time(piece: bytes, tmp_path: Path) -> Non
         return time.thread_time() - start
 
     seconds(10)
-    # The quickest of three: the collection of a long session's garbage may fall into any one.
+    # The quickest of three: the collection of a long run's garbage may fall into any one.
     assert min(seconds(40_000) for _ in range(3)) < 30 * seconds(4000) + 0.1
 
 
