@@ -35,10 +35,11 @@ def open_training(task: NetTask) -> tuple[Any, TrainState, MicroBatches, int]:
     spec, solver = _load(task)
     graph = training_graph(spec, task.size)
     optimizer = make_optimizer(solver, graph.multipliers)
-    run = make_step(graph, spec.data["train"], optimizer, seed=solver.random_seed, dtype=solver.dtype)
+    data, seed = spec.data["train"], solver.random_seed
+    run = make_step(graph, data, optimizer, seed=seed, dtype=solver.dtype, remat=solver.remat)
     images, labels = draw_batch(task.size, task.batch)
     batches = MicroBatches(jnp.asarray(images[None]), jnp.asarray(labels[None, ..., None]))
-    return run, start(*init(graph, solver.random_seed), optimizer), batches, graph.parameters
+    return run, start(*init(graph, seed), optimizer), batches, graph.parameters
 
 
 def _load(task: NetTask) -> tuple[NetSpec, Solver]:

@@ -31,7 +31,7 @@ def open_case(settings: Mapping[str, Any]) -> Case:
     """
     task = NetTask.of(settings)
     device = select_device(task.device)
-    _set_precision(task)
+    set_precision(task.device, task.precision)
     torch.manual_seed(0)
     layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format
     net = NETS[task.network](CLASSES).to(device=device, memory_format=layout)
@@ -74,9 +74,9 @@ def device_memory(device: torch.device) -> Callable[[], Memory | None]:
     return held
 
 
-def _set_precision(task: NetTask) -> None:
+def set_precision(device: str, precision: str) -> None:
     """TF32 on a GPU for `high`; on a CPU, PyTorch's float32 is what `high` is compared with."""
-    relaxed = task.device == "gpu" and task.precision == "high"
+    relaxed = device == "gpu" and precision == "high"
     torch.backends.cudnn.allow_tf32 = relaxed
     torch.backends.cuda.matmul.allow_tf32 = relaxed
 

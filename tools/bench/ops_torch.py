@@ -9,15 +9,14 @@ import torch
 from torch.nn import functional
 
 from bench.case import Case
-from bench.net_torch import describe, select_device
+from bench.net_torch import describe, select_device, set_precision
 from bench.ops_task import POOLS, draw
 
 
 def open_case(task: Mapping[str, Any]) -> Case:
     """An operation on tensors that lie on the device, in the layout that `channels_last` says."""
     device = select_device(task["device"])
-    relaxed = task["precision"] == "high"
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = relaxed
+    set_precision(task["device"], task["precision"])
     layout = torch.channels_last if task["channels_last"] else torch.contiguous_format
     dtype = torch.bfloat16 if task["precision"] == "bfloat16" else torch.float32
 
