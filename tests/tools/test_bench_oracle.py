@@ -99,16 +99,17 @@ def test_the_spec_ignores_what_the_bench_ignores_and_normalises_nothing() -> Non
 @pytest.mark.parametrize(
     ("device", "precision", "relaxed"), [("cpu", "high", False), ("gpu", "high", True), ("gpu", "float32", False)]
 )
-def test_networks_and_operations_multiply_at_one_precision(
-    device: str, precision: str, relaxed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_networks_and_operations_multiply_at_one_precision(device: str, precision: str, relaxed: bool) -> None:
     from bench import net_torch, ops_torch
 
-    for switches in (torch.backends.cudnn, torch.backends.cuda.matmul):
-        monkeypatch.setattr(switches, "allow_tf32", not relaxed)
     assert ops_torch.set_precision is net_torch.set_precision
-    net_torch.set_precision(device, precision)
-    assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == relaxed
+    try:
+        for switches in (torch.backends.cudnn, torch.backends.cuda.matmul):
+            switches.allow_tf32 = not relaxed
+        net_torch.set_precision(device, precision)
+        assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == relaxed
+    finally:
+        net_torch.set_precision("cpu", "float32")
 
 
 def test_the_updates_are_the_same() -> None:
