@@ -74,6 +74,18 @@ print(time.process_time() - start, *sorted(heavy), file=sys.stderr)
     assert done.stdout.count("example:\n  segspec ") == len(VERBS)
 
 
+@pytest.mark.parametrize(("native", "told"), [("0", "turned off by SEGSPEC_NATIVE=0"), ("none", "convolutions")])
+def test_version_says_what_convolves_and_why_no_native_kernels_do(native: str, told: str) -> None:
+    code = "import sys; from segspec.cli import main; main(sys.argv[1:])"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SEGSPEC_NATIVE": native}
+    command = [sys.executable, "-c", code, "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = done.stdout.splitlines()
+    assert first.startswith("segspec ") and first.endswith("on CPU (XLA convolutions)")
+    assert told in second
+
+
 def test_a_broken_spec_is_refused_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "net.yaml"
     path.write_text(NET.replace("Convolution: {name: score", "Convolutoin: {name: score"))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from segspec.cli import check, compute_bn_stats, convert, expand, synthesize, test, train
 from segspec.cli.arguments import Handler, VerbParser
+from segspec.cli.version import ShowVersion
 from segspec.errors import SegspecError
 
 VERBS = (train, compute_bn_stats, test, check, expand, convert, synthesize)
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Networks for semantic segmentation, written as text.",
         epilog="segspec VERB --help shows an example of each verb.",
     )
+    parser.add_argument("--version", action=ShowVersion)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=VerbParser)
     for verb in VERBS:
         verb.add(verbs)
