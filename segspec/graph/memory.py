@@ -18,9 +18,6 @@ HISTORIES: dict[Rule, int] = {"AdaDelta": 2, "Adam": 2, "AdamW": 2, "LAMB": 2}
 MOST_SOURCES = 2
 """Where a value is made of more kept blobs than this, XLA keeps the value rather than make it again at each reader."""
 
-SCRATCH_BYTES = 0
-"""What kernels outside XLA allocate for themselves while they run; XLA's own analysis does not see it."""
-
 
 @dataclass(frozen=True)
 class Memory:
@@ -74,8 +71,8 @@ def predict_memory(graph: Graph, setting: Setting) -> Memory:
     Counted are weights, histories and running averages (`state`); the pixels of an iteration as bytes and its labels as
     int32 (`batches`); and the worst moment of the backward pass, or of the update that follows (`step`): the blobs that
     segments not yet run backward have kept, the gradients of weights made so far, the gradients of blobs on their way,
-    and what the segment at hand makes. Not counted are Python, XLA and its compiler, some 0.5 GB, nor what kernels of
-    our own allocate beyond `SCRATCH_BYTES`.
+    and what the segment at hand makes. Not counted are Python, XLA and its compiler, 0.5 to 1 GB for SegNet, nor what
+    kernels of our own keep for themselves.
 
     Args:
         graph: the net in phase TRAIN, for any number of images.
@@ -92,7 +89,7 @@ def predict_memory(graph: Graph, setting: Setting) -> Memory:
     return Memory(
         state=weights * (1 + histories) + averages,
         batches=round(scale * setting.iter_size * pixels),
-        step=max(worst + summed, weights * (1 + histories)) + SCRATCH_BYTES,
+        step=max(worst + summed, weights * (1 + histories)),
     )
 
 
