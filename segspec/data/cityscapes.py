@@ -44,7 +44,8 @@ def _find_images(root: Path, split: str) -> list[Path]:
         return found
     if not (root / IMAGES).is_dir():
         hint = f"'source' is the folder that holds {IMAGES} and gtFine, as they are unpacked"
-        raise DataError(f"there is no folder '{IMAGES}' in it", place=str(root), hint=hint)
+        message = f"there is no folder '{IMAGES}' in it" if root.is_dir() else "there is no such folder"
+        raise DataError(message, place=str(root), hint=hint)
     splits = sorted(path.name for path in (root / IMAGES).iterdir() if path.is_dir())
     hint = f"{IMAGES} holds {', '.join(splits) or 'no folder'}" if split not in splits else "unpack its archive here"
     raise DataError(f"holds no pictures CITY/..._{IMAGES}.png", place=str(folder), hint=hint)
