@@ -106,7 +106,8 @@ def apply(
         dtype: what convolutions and products compute in, `float32` or `bfloat16`.
         statistics: which statistics normalise, see `Context`.
         want: names of further blobs to return.
-        remat: what the backward pass in TRAIN computes once more instead of keeping it, see `plan_segments`.
+        remat: what the backward pass in TRAIN computes once more instead of keeping it, see `plan_segments`. But for
+            `none`, gradients are those of `params` alone: that of `inputs` may come out as 0.
 
     Returns:
         Loss, blobs and the new state.
