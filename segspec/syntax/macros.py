@@ -177,9 +177,13 @@ class _Expansion:
         for key, _ in loops:
             check_name(key, "a loop variable", self.problems)
         columns = [(key, self.substitution.value(value, env.values)) for key, value in loops]
-        lengths = {len(value.items) if isinstance(value, Sequence) else -1 for _, value in columns}
-        if len(lengths) > 1 or -1 in lengths:
+        others = [key for key, value in columns if not isinstance(value, Sequence)]
+        for key in others:
+            self.problems.add(f"'{key.text}' of a foreach must be a list, such as [64, 128]", key.span)
+        lengths = {len(value.items) for _, value in columns if isinstance(value, Sequence)}
+        if len(lengths) > 1:
             self.problems.add("the lists of a foreach must have equal lengths", columns[0][0].span)
+        if others or len(lengths) > 1:
             return
         inner = _deeper(env, item.span)
         for row in range(lengths.pop()):
