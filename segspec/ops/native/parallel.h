@@ -32,7 +32,7 @@ class Alone final : public Threads {
   }
 };
 
-// Memory aligned to 64 bytes, from a store of blocks that earlier calls have left. Its content is arbitrary.
+// Memory aligned to a page, from a store of blocks that earlier calls have left. Its content is arbitrary.
 class Scratch {
  public:
   explicit Scratch(std::size_t bytes);
