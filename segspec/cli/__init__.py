@@ -18,9 +18,9 @@ VERBS = (train, compute_bn_stats, test, check, expand, convert, synthesize)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns the exit status: 0 done, 1 failed, 2 wrong use or wrong spec, 130/143 stopped."""
-    options = _parser().parse_args(arguments)
-    handler: Handler = options.handler
     try:
+        options = _parser().parse_args(arguments)
+        handler: Handler = options.handler
         status = handler(options) or 0
         if sys.stdout is not None:  # as it is where a shell has closed it
             sys.stdout.flush()  # while it can still be noticed that nothing reads it

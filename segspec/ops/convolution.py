@@ -21,8 +21,9 @@ from segspec.ops.window import Pair, convolution_output, deconvolution_output
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _FEWEST_CHANNELS = 8
 """Of a group: with fewer, most of the lanes of a register would be empty."""
-_FEWEST_PIXELS = 4
-"""Of an output: for fewer, packing the weights takes longer than multiplying by them."""
+_FEWEST_PIXELS = 64
+"""Of a batch: for fewer, packing many weights takes longer than multiplying by them."""
+_FEW_WEIGHTS = 2**16
 
 
 def convolve(x: jax.Array, weight: jax.Array, *, stride: Pair, pad: Pair, dilation: Pair, group: int) -> jax.Array:
@@ -103,13 +104,18 @@ add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 
 
 def _is_native(x: jax.Array, output: Pair, weight: jax.Array, geometry: Geometry, channels: int) -> bool:
-    """Whether our own kernels are there and do well: channels that fill a group, pixels to reuse the weights for."""
+    """Whether our own kernels are there and do well: channels that fill a group, pixels to reuse the weights for.
+
+    Where a kernel covers more than the image, XLA exchanges the two and takes a hundred times as long.
+    """
     shares = (x.shape[3] // geometry.groups, channels // geometry.groups)
+    pixels = x.shape[0] * min(x.shape[1] * x.shape[2], output[0] * output[1])
+    exceeds = any(weight.shape[axis] > min(x.shape[1 + axis], output[axis]) for axis in (0, 1))
     return (
         weight.dtype == jnp.float32
         and native.computes(x.dtype)
         and (geometry.groups == 1 or min(shares) >= _FEWEST_CHANNELS)
-        and min(x.shape[1] * x.shape[2], output[0] * output[1]) >= _FEWEST_PIXELS
+        and (pixels >= _FEWEST_PIXELS or weight.size <= _FEW_WEIGHTS or exceeds)
         and (geometry.dilation == (1, 1) or geometry.stride == (1, 1))
     )
 

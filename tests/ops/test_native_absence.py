@@ -13,6 +13,7 @@ from pathlib import Path
 import build_native
 import pytest
 
+from segspec.errors import RunError
 from segspec.ops.native import library
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,3 +110,25 @@ def test_convolutions_without_native_kernels(value: str) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["''", "False", "False"]
     assert done.stderr == ""
+
+
+def test_an_unknown_wish_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    library.instructions.cache_clear()
+    monkeypatch.setenv("SEGSPEC_NATIVE", "nonsense")
+    try:
+        with pytest.raises(RunError, match="SEGSPEC_NATIVE is 'nonsense'"):
+            library.instructions()
+    finally:
+        library.instructions.cache_clear()
+
+
+@linux
+def test_a_library_of_other_sources_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not library.instructions():
+        pytest.skip("there is no library")
+    library.instructions.cache_clear()
+    monkeypatch.setattr(library, "INTERFACE", library.INTERFACE + 1)
+    try:
+        assert library.instructions() == ""
+    finally:
+        library.instructions.cache_clear()
