@@ -28,7 +28,7 @@ from golden_parts import (
 
 from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph, GraphLayer
-from segspec.layers.base import Context
+from segspec.layers.base import Blob, Context
 from segspec.layers.dropout import Dropout
 from segspec.net import Tree, apply
 from segspec.ops.argmax_pool import to_flat
@@ -178,6 +178,9 @@ class _Masked:
     ) -> tuple[tuple[jax.Array, ...], dict[str, jax.Array]]:
         return (bottoms[0] * self.mask / (1 - self.layer.dropout_ratio),), {}
 
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:
+        return self.layer.multiply_adds(bottoms, tops)
+
 
 def _with_masks(graph: Graph, golden: Golden) -> Graph:
     layers = []
@@ -211,6 +214,9 @@ class _Shifted:
     ) -> tuple[tuple[jax.Array, ...], dict[str, jax.Array]]:
         (first, *rest), changed = self.layer.forward(params, state, bottoms, ctx)
         return (first + self.shift, *rest), changed
+
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:
+        return int(self.layer.multiply_adds(bottoms, tops))
 
 
 def _with_shifts(graph: Graph, shifts: Mapping[str, jax.Array]) -> Graph:
