@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 
 from segspec import cli, tuning
@@ -55,6 +57,7 @@ def test_every_verb_that_computes_is_tuned(monkeypatch: pytest.MonkeyPatch, verb
     def stop() -> None:
         raise TunedError
 
-    monkeypatch.setattr(cli, "tune_process", stop)
+    module = import_module(f"segspec.cli.{verb.replace('-', '_')}")
+    monkeypatch.setattr(module, "tune_process", stop)
     with pytest.raises(TunedError):
         cli.main([verb, "run", *(["solver.yaml"] if verb == "train" else [])])
