@@ -33,7 +33,6 @@ const Kernels* choose(const Convolution& shape, Precision precision, Pass pass) 
   const bool tiles =
       processor.amx && shape.group_inputs() >= kFewestOfATile && shape.group_outputs() >= kFewestOfATile;
   if (tiles && precision == Precision::bfloat16) return &amx_bfloat16;
-  if (tiles && precision == Precision::high) return &amx_split;
   if (precision == Precision::bfloat16) {
     if (!processor.avx512_bf16) return nullptr;
     // Products of pairs are as quick as fewer products, but the pairs of a weight gradient have to be made first.
@@ -41,6 +40,8 @@ const Kernels* choose(const Convolution& shape, Precision precision, Pass pass) 
     return fewer ? &avx512_bfloat16_places6 : &avx512_bfloat16;
   }
   const long places = count_places(shape, precision == Precision::high);
+  // Six places err several times less than split numbers, and take fewer products.
+  if (tiles && precision == Precision::high && places != 6) return &amx_split;
   if (processor.avx512)
     return places == 6 ? &avx512_float32_places6 : places == 4 ? &avx512_float32_places4 : &avx512_float32;
   if (processor.avx2) return places == 6 ? &avx2_float32_places6 : places == 4 ? &avx2_float32_places4 : &avx2_float32;
