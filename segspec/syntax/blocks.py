@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from collections.abc import Mapping as Map
 from dataclasses import dataclass
 from functools import cached_property
 
 from segspec.errors import did_you_mean
 from segspec.syntax.arithmetic import NAME
-from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe, extent
+from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, describe, extent, scalars_in
 
 BRANCHES = ("sum", "concat")
 WORDS = (*BRANCHES, "foreach", "do", "use")
@@ -129,7 +129,7 @@ def _read_args(block: Scalar, node: Node | None, problems: Problems) -> dict[str
 
 def _uses_too_early(default: Node, later: Container[str]) -> tuple[str, Scalar] | None:
     """The first name in a default that is an argument not yet known, and where it stands."""
-    for part in _scalars(default):
+    for part in scalars_in(default):
         for match in NAME.finditer(part.text):
             if (name := match[1] or match[2]) in later:
                 return name, part
@@ -142,18 +142,6 @@ def _refuse(arg: str, name: str, place: Scalar, problems: Problems) -> Scalar:
     hint = "a default may use the arguments before it"
     problems.add(f"the default of argument '{arg}' uses {which}", place.span, hint)
     return Scalar(1, place.span)
-
-
-def _scalars(node: Node) -> Iterator[Scalar]:
-    match node:
-        case Scalar():
-            yield node
-        case Sequence(items=items):
-            for item in items:
-                yield from _scalars(item)
-        case Mapping(entries=entries):
-            for _, value in entries:
-                yield from _scalars(value)
 
 
 def layer_name(node: Node, problems: Problems) -> str:

@@ -184,3 +184,16 @@ def extent(node: Node) -> tuple[int, int]:
         case Mapping(entries=entries):
             parts = [extent(value) for _, value in entries]
     return 1 + sum(count for count, _ in parts), 1 + max((depth for _, depth in parts), default=0)
+
+
+def scalars_in(node: Node) -> Iterator[Scalar]:
+    """The values of a tree in the order they stand, without the keys of mappings."""
+    match node:
+        case Scalar():
+            yield node
+        case Sequence(items=items):
+            for item in items:
+                yield from scalars_in(item)
+        case Mapping(entries=entries):
+            for _, value in entries:
+                yield from scalars_in(value)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from collections.abc import Mapping as Lookup
 from collections.abc import Sequence as Items
 from dataclasses import replace
 
 from segspec.errors import Source, Span, UsageError, did_you_mean
 from segspec.spec.override import apply_overrides
-from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence
+from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, scalars_in
 from segspec.syntax.yaml import resolve_scalar
 
 _TEMPLATE = re.compile(r"\$\{(\w+)\}")
@@ -29,7 +28,7 @@ def override_caffe(root: Mapping, overrides: Items[str], problems: Problems) -> 
         UsageError: when an override is not of the form `KEY=VALUE`.
     """
     root, rest = fill_templates(root, overrides, problems)
-    names = template_names(*(node.text for node in _scalars(root)))
+    names = template_names(*(node.text for node in scalars_in(root)))
     for text in rest:
         root = _override_layer(root, text, names, problems)
     return root
@@ -43,7 +42,7 @@ def fill_templates(
     Raises:
         UsageError: when an override is not of the form `KEY=VALUE`.
     """
-    templates = template_names(*(node.text for node in _scalars(root)))
+    templates = template_names(*(node.text for node in scalars_in(root)))
     values: dict[str, str] = {}
     rest: list[str] = []
     for text in overrides:
@@ -67,7 +66,7 @@ def template_names(*texts: str) -> list[str]:
 
 def unfilled(root: Mapping) -> tuple[str, Span, str] | None:
     """Template words that stay in texts, where a name or a path would mean another one: message, place and remedy."""
-    left = [node for node in _scalars(root) if _TEMPLATE.search(node.text)]
+    left = [node for node in scalars_in(root) if _TEMPLATE.search(node.text)]
     if not left:
         return None
     names = template_names(*(node.text for node in left))
@@ -95,18 +94,6 @@ def _override_layer(root: Mapping, text: str, templates: Items[str], problems: P
     return Mapping(tuple(entries), root.span)
 
 
-def _scalars(node: Node) -> Iterator[Scalar]:
-    match node:
-        case Scalar():
-            yield node
-        case Sequence(items=items):
-            for item in items:
-                yield from _scalars(item)
-        case Mapping(entries=entries):
-            for _, value in entries:
-                yield from _scalars(value)
-
-
 def _fill(node: Node, values: Lookup[str, str]) -> Node:
     """The node with template words replaced; a bare word becomes the number it then spells."""
     if not values:
@@ -125,7 +112,7 @@ def _fill(node: Node, values: Lookup[str, str]) -> Node:
 def _report_unfilled(root: Mapping, problems: Problems, option: str) -> None:
     """A bare template word is a number or a word that is missing; inside quotes it is a text like any other."""
     seen: set[str] = set()
-    for node in _scalars(root):
+    for node in scalars_in(root):
         for name in _TEMPLATE.findall(node.text):
             if not node.quoted and name not in seen:
                 seen.add(name)
