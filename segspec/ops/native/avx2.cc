@@ -44,7 +44,7 @@ struct Avx2 {
 }  // namespace
 
 const Kernels avx2_float32 = {convolve<Avx2>, weight_gradient<Avx2>};
-const Kernels avx2_float32_places4 = with_4_places<Avx2, float>();
-const Kernels avx2_float32_places6 = with_6_places<Avx2, float>();
+const Kernels avx2_float32_places4 = with_places<Avx2, float, 4>();
+const Kernels avx2_float32_places6 = with_places<Avx2, float, 6>();
 
 }  // namespace segspec

@@ -6,7 +6,7 @@
 
 namespace segspec {
 const Kernels avx512_float32 = {convolve<Avx512>, weight_gradient<Avx512>};
-const Kernels avx512_float32_places4 = with_4_places<Avx512, float>();
-const Kernels avx512_float32_places6 = with_6_places<Avx512, float>();
+const Kernels avx512_float32_places4 = with_places<Avx512, float, 4>();
+const Kernels avx512_float32_places6 = with_places<Avx512, float, 6>();
 
 }  // namespace segspec

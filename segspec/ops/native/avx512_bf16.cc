@@ -61,6 +61,6 @@ struct Avx512Widened : Avx512 {
 }  // namespace
 
 const Kernels avx512_bfloat16 = {convolve<Avx512Bf16>, weight_gradient<Avx512Bf16>};
-const Kernels avx512_bfloat16_places6 = with_6_places<Avx512Widened, std::uint16_t>();
+const Kernels avx512_bfloat16_places6 = with_places<Avx512Widened, std::uint16_t, 6>();
 
 }  // namespace segspec

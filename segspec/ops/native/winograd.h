@@ -432,34 +432,28 @@ inline bool takes_large_pieces(const Convolution& shape) {
   return products(3, 4) < products(4, 3);
 }
 
-template <class Isa, class Number, int places>
-void convolve_by_tiles_of(const Threads& threads, const Convolution& shape, const void* x, const float* w, void* y) {
-  const auto run = [&](auto scheme) {
-    convolve_by_tiles<Isa, Number, decltype(scheme)>(threads, shape, static_cast<const Number*>(x), w,
-                                                     static_cast<Number*>(y));
-  };
+// Calls run(scheme) with the one for so many places.
+template <int places, class Run>
+void with_scheme(const Convolution& shape, const Run& run) {
+  static_assert(places == 4 || places == 6, "toom_cook.h has points for these alone");
   if constexpr (places == 4) run(Scheme<2, 3>{});
   if constexpr (places == 6) takes_large_pieces(shape) ? run(Scheme<3, 4>{}) : run(Scheme<4, 3>{});
 }
 
 template <class Isa, class Number, int places>
-void weight_gradient_by_tiles_of(const Threads& threads, const Convolution& shape, const void* x, const void* g,
-                                 float* dw) {
-  const auto run = [&](auto scheme) {
-    weight_gradient_by_tiles<Isa, Number, decltype(scheme)>(threads, shape, static_cast<const Number*>(x),
-                                                            static_cast<const Number*>(g), dw);
-  };
-  if constexpr (places == 4) run(Scheme<2, 3>{});
-  if constexpr (places == 6) takes_large_pieces(shape) ? run(Scheme<3, 4>{}) : run(Scheme<4, 3>{});
-}
-
-template <class Isa, class Number>
-constexpr Kernels with_4_places() {
-  return {convolve_by_tiles_of<Isa, Number, 4>, weight_gradient_by_tiles_of<Isa, Number, 4>};
-}
-template <class Isa, class Number>
-constexpr Kernels with_6_places() {
-  return {convolve_by_tiles_of<Isa, Number, 6>, weight_gradient_by_tiles_of<Isa, Number, 6>};
+constexpr Kernels with_places() {
+  return {[](const Threads& threads, const Convolution& shape, const void* x, const float* w, void* y) {
+            with_scheme<places>(shape, [&](auto scheme) {
+              convolve_by_tiles<Isa, Number, decltype(scheme)>(threads, shape, static_cast<const Number*>(x), w,
+                                                               static_cast<Number*>(y));
+            });
+          },
+          [](const Threads& threads, const Convolution& shape, const void* x, const void* g, float* dw) {
+            with_scheme<places>(shape, [&](auto scheme) {
+              weight_gradient_by_tiles<Isa, Number, decltype(scheme)>(threads, shape, static_cast<const Number*>(x),
+                                                                      static_cast<const Number*>(g), dw);
+            });
+          }};
 }
 
 }  // namespace
