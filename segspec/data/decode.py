@@ -103,9 +103,10 @@ def load_pixels(path: str | Path, picture: Image.Image) -> Image.Image:
     """All pixels of a picture, turned as EXIF says. Raises DataError where any is missing."""
     try:
         picture.load()
-        return ImageOps.exif_transpose(picture)
+        ImageOps.exif_transpose(picture, in_place=True)
     except Exception as error:  # Pillow's decoders raise whatever their format's parser raises.
         raise DataError(f"damaged picture: {error}", place=str(path), hint=_AGAIN) from None
+    return picture
 
 
 def _too_large(path: str | Path, size: str) -> DataError:
@@ -141,6 +142,8 @@ def _what_it_is(data: bytes) -> tuple[str, str]:
 def _is_cut(data: bytes) -> bool:
     """Whether a JPEG or PNG lacks its end marker. Some decoders fill in what is missing and say nothing."""
     if data.startswith(b"\xff\xd8"):
+        if data.endswith(b"\xff\xd9"):  # saves the search for the start of the scan through all of it
+            return False
         return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
     return data.startswith(b"\x89PNG") and data.rfind(b"IEND") < 0
 

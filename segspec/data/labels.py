@@ -5,6 +5,7 @@ Accepted: grey values that are class numbers, palette indices, three equal chann
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,8 @@ def read_label(path: str | Path, table: ClassTable) -> np.ndarray:
         return _from_colors(path, np.asarray(picture.convert("RGB")), table)
     if picture.mode == "P" and table.ids is None:
         _refuse_foreign_palette(path, picture, table)
-    return _from_values(path, _plane(path, picture) // _grey_step(header.format, data), table)
+    plane, step = _plane(path, picture), _grey_step(header.format, data)
+    return _from_values(path, plane if step == 1 else plane // step, table)
 
 
 def _refuse_lossy(path: str | Path, picture: Image.Image, data: bytes) -> None:
@@ -102,13 +104,18 @@ def _from_values(path: str | Path, values: np.ndarray, table: ClassTable) -> np.
 
 def check_values(path: str | Path, values: np.ndarray, table: ClassTable) -> np.ndarray:
     """The values as uint8 if each is a class or the ignored label; DataError with value, count and first pixel else."""
-    if values.size and values.min() >= 0 and values.max() < table.count:
-        return values.astype(np.uint8)
-    bad = (values < 0) | (values >= table.count)
+    # Labels are checked whenever they are read, so what is right is found out in few passes, most often in one.
+    below = table.count + (table.ignore_label == table.count)
+    negative = values.dtype != np.uint8 and values.size and values.min() < 0
+    if values.size and not negative and values.max() < below:
+        return values.astype(np.uint8, copy=False)
+    bad = values >= table.count
+    if negative:
+        bad |= values < 0
     if table.ignore_label is not None:
         bad &= values != table.ignore_label
     if not bad.any():
-        return values.astype(np.uint8)
+        return values.astype(np.uint8, copy=False)
     found = _tally(values[bad], values, len(np.unique(values[bad])))
     raise DataError(
         f"label values outside the {table.count} classes (0 to {table.count - 1}{_ignored(table)})\n{found}",
@@ -160,6 +167,8 @@ def _refuse_foreign_palette(path: str | Path, picture: Image.Image, table: Class
 
     So it is where all its colours are the table's, or all its greys class numbers, and an index says something else.
     """
+    if _is_own_palette(tuple(picture.getpalette() or ()), table):
+        return
     colors = _used_colors(picture)
     known = set(table.colors) | {table.ignore_color}
     greys = {color[0] for color in colors.values() if len(set(color)) == 1}
@@ -177,6 +186,21 @@ def _refuse_foreign_palette(path: str | Path, picture: Image.Image, table: Class
                 place=str(path),
                 hint="convert it to RGB, where colours decide, or to a grey PNG of class numbers",
             )
+
+
+@lru_cache(maxsize=16)
+def _is_own_palette(palette: tuple[int, ...], table: ClassTable) -> bool:
+    """Whether each class has its own colour in a palette, so that no choice of indices is refused.
+
+    Which indices a label uses takes as long to find out as a third of its decoding.
+    """
+    colors = list(zip(*[iter(palette)] * 3, strict=False))[: table.count]
+    return all(
+        color == table.colors[index]
+        and table.colors.index(color) == index
+        and (len(set(color)) > 1 or color[0] == index or not _means_classes(np.array(color[:1]), table))
+        for index, color in enumerate(colors)
+    )
 
 
 def _used_colors(picture: Image.Image) -> dict[int, Color]:

@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -104,7 +104,7 @@ class Loader(Iterator[Batch]):
         self._pending: deque[tuple[list[_Task], int]] = deque()
         self._work = _Work(source, seed, SimpleQueue(), {})
         self._threads = _start(self._work, workers)
-        self._finalizer = weakref.finalize(self, _stop, self._work, len(self._threads))
+        self._finalizer = weakref.finalize(self, _stop, self._work, self._threads)
 
     def __next__(self) -> Batch:
         try:
@@ -132,9 +132,6 @@ class Loader(Iterator[Batch]):
         """Ends the threads; what they were loading is dropped. The iterator is then at its end."""
         self._pending.clear()
         self._finalizer()
-        deadline = time.monotonic() + JOIN_SECONDS
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _plan_ahead(self) -> None:
         """Queues the samples of the next batches, up to the number that are kept ahead."""
@@ -181,12 +178,20 @@ def _start(work: _Work, workers: int) -> tuple[threading.Thread, ...]:
     return threads
 
 
-def _stop(work: _Work, threads: int) -> None:
-    """Empties the queue and tells each thread to end. Knows no Loader, so that one can be collected unclosed."""
+def _stop(work: _Work, threads: Sequence[threading.Thread]) -> None:
+    """Empties the queue, tells each thread to end and waits for it. Knows no Loader, so that one can be collected.
+
+    This is also how a process ends that has closed no loader: a thread that is still in OpenCV's C++ when Python ends
+    would abort the process. A disk that hangs is not waited for.
+    """
     while not work.queue.empty():
         work.queue.get()
-    for _ in range(threads):
+    for _ in threads:
         work.queue.put(None)
+    deadline = time.monotonic() + JOIN_SECONDS
+    for thread in threads:
+        if thread is not threading.current_thread():  # whose allocations may be what has a loader collected
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _run(work: _Work) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segspec.data import labels
 from segspec.data.labels import read_label
 from segspec.data.palette import palette_mask
 from segspec.errors import DataError
@@ -91,6 +92,45 @@ def test_odd_but_valid_labels_decode_exactly(tmp_path: Path, kind: str) -> None:
     found = read_label(path, TABLE)
     np.testing.assert_array_equal(found, expected)
     assert found.dtype == np.uint8
+
+
+def with_orientation(picture: Image.Image) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(picture, exif=exif)
+
+
+@pytest.mark.parametrize("picture", [Image.fromarray(VALUES), palette(VALUES, [9, 9, 9])], ids=["grey", "palette"])
+def test_labels_are_turned_as_their_images_are(tmp_path: Path, picture: Image.Image) -> None:
+    (tmp_path / "a.png").write_bytes(with_orientation(picture))
+    np.testing.assert_array_equal(read_label(tmp_path / "a.png", TABLE), np.rot90(VALUES, -1))
+
+
+def outcome(path: Path, table: ClassTable) -> object:
+    try:
+        return read_label(path, table).tolist()
+    except DataError as error:
+        return str(error)
+
+
+def test_palettes_that_pass_without_counting_would_pass_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of few colours, so that classes share them, greys are class numbers, and palettes are moved, all often."""
+    random, known, verdicts = np.random.default_rng(0), [(0, 0, 0), (1, 1, 1), (2, 2, 2), (9, 9, 9), (5, 0, 0)], []
+    judge = labels._is_own_palette
+    for _ in range(400):
+        picked = [known[place] for place in random.integers(0, 5, 6)]
+        own = [known[place] for place in random.integers(0, 5, 3)] if random.random() < 0.3 else picked[:3]
+        table = ClassTable(("a", "b", "c"), (own[0], own[1], own[2]), (None, 3, 9)[random.integers(3)], (9, 9, 9))
+        used = random.integers(0, random.integers(1, 5), (3, 4), np.uint8)
+        (tmp_path / "a.png").write_bytes(encoded(palette(used, [value for color in picked for value in color])))
+        verdicts.append(judge(tuple(Image.open(tmp_path / "a.png").getpalette() or ()), table))
+        quick = outcome(tmp_path / "a.png", table)
+        with monkeypatch.context() as patch:
+            patch.setattr(labels, "_is_own_palette", lambda *_: False)
+            assert outcome(tmp_path / "a.png", table) == quick
+    assert 20 < sum(verdicts) < 380
 
 
 def test_a_label_we_write_reads_back(tmp_path: Path) -> None:

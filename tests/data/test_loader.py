@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,8 @@ from segspec.data.sources import DrawnSource
 from segspec.data.transform import Transform
 from segspec.errors import DataError
 from segspec.layers.data import SyntheticSquares
+
+ROOT = Path(__file__).parents[2]
 
 
 def nothing(index: int) -> None:
@@ -223,6 +228,27 @@ def test_closing_ends_the_threads_at_once() -> None:
 
 def test_a_forgotten_loader_ends_its_threads() -> None:
     next(training_batches(Numbers(10), 2, workers=3))
+
+
+UNCLOSED = """
+import time
+from segspec.data.loader import training_batches
+from tests.data.test_loader import Numbers
+
+def load(index):
+    print("begun", flush=True)
+    time.sleep(0.3)
+    print("ended", flush=True)
+
+loader = training_batches(Numbers(100, load), 2, workers=2)
+next(loader)
+"""
+
+
+def test_a_process_ends_once_the_threads_of_an_unclosed_loader_have() -> None:
+    done = subprocess.run([sys.executable, "-c", UNCLOSED], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("begun") == done.stdout.count("ended") > 2
 
 
 def test_a_drawn_source_runs_through() -> None:
