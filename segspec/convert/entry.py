@@ -203,8 +203,10 @@ def plain_parameters(layer: Layer) -> dict[str, object]:
 
 def _is_same(layer: Convolution) -> bool:
     """Whether the padding keeps the size of the image, as `pad: same` does."""
+    if isinstance(layer.pad, str):
+        return False
     reach = [dilation * (kernel - 1) for dilation, kernel in zip(layer.dilation, layer.kernel_size, strict=True)]
-    return layer.pad != "same" and all(size == 2 * pad for size, pad in zip(reach, layer.pad, strict=True))
+    return all(size == 2 * pad for size, pad in zip(reach, layer.pad, strict=True))
 
 
 def _training(layer: LayerSpec) -> dict[str, object]:

@@ -10,6 +10,7 @@ from segspec.graph.graph import Graph, GraphLayer
 from segspec.layers.arrangement import Crop
 from segspec.layers.base import Layer
 from segspec.layers.convolution import Convolution, Deconvolution, DepthwiseConvolution
+from segspec.layers.pooling import Pooling
 from segspec.layers.resampling import Interp
 from segspec.layers.unpooling import Unpooling, Upsample
 from segspec.spec.layer_spec import BlobRule, LayerSpec
@@ -41,7 +42,28 @@ def _written(spec: LayerSpec, built: GraphLayer) -> Iterator[LayerSpec]:
     elif isinstance(layer, Interp):
         yield replace(spec, layer=_with_corners(spec, layer))
     else:
-        yield replace(spec, layer=_alone(layer, built))
+        yield replace(spec, layer=_padded(spec, _alone(layer, built), built))
+
+
+def _padded(spec: LayerSpec, layer: Layer, built: GraphLayer) -> Layer:
+    """A layer with its padding as a number. Raises SpecError where that is not the same on all sides."""
+    if not isinstance(layer, Convolution | Pooling) or isinstance(layer.pad, tuple):
+        return layer
+    wanted = built.outputs[0].shape
+    size = (built.inputs[0].shape[1], built.inputs[0].shape[2])
+    pad = layer.padding(size) if isinstance(layer, Convolution) else layer.window(size).pad
+    words: tuple[dict[str, str], ...] = ({},) if isinstance(layer, Convolution) else ({}, {"round_mode": "FLOOR"})
+    for more in words:
+        written = layer.model_copy(update={"pad": pad, **more})
+        if written.shapes(built.inputs)[0].shape == wanted:
+            return written
+    raise SpecError(
+        Diagnostic(
+            f"Caffe pads all sides alike; on {size[0]}x{size[1]} pixels pad: same_upper does not",
+            spec.span,
+            "at odd sizes, kernels and strides of 3 and 2 are padded alike; or write pad: same and train again",
+        )
+    )
 
 
 def _with_corners(spec: LayerSpec, layer: Interp) -> Interp:
@@ -77,9 +99,7 @@ def _enlargement(spec: LayerSpec, layer: Deconvolution, built: GraphLayer) -> It
 def _alone(layer: Layer, built: GraphLayer) -> Layer:
     """A layer whose size is a matter of its own fields."""
     if isinstance(layer, DepthwiseConvolution):
-        return layer.model_copy(update={"pad": layer.padding(), "group": built.inputs[0].shape[3]})
-    if isinstance(layer, Convolution):
-        return layer.model_copy(update={"pad": layer.padding()})
+        return layer.model_copy(update={"group": built.inputs[0].shape[3]})
     if isinstance(layer, Crop) and layer.offset == "center":
         first, second = (blob.caffe_shape for blob in built.inputs)
         middle = [(whole - size) // 2 for whole, size in zip(first, second, strict=True)][layer.axis :]

@@ -4,36 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import Field
 
 from segspec.layers.base import Arrays, Blob, Context, Filler, Forward, Layer, ParamSpec, Sampling, ShapeError
 from segspec.ops.convolution import add_bias, convolve, deconvolve
-from segspec.ops.window import Pair, convolution_output, deconvolution_output
-from segspec.schema.types import Count, Margin, Reference, Size
-
-
-def _padding(value: object) -> object:
-    """`same` as it is; a number or a pair as (height, width)."""
-    if value == "same":
-        return value
-    items = value if isinstance(value, list | tuple) else (value, value)
-    if len(items) != 2 or not all(isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in items):
-        raise ValueError("must be `same`, a whole number from 0, or [height, width]")
-    return tuple(items)
-
-
-_PIXELS = {"type": "integer", "minimum": 0}
-Padding = Annotated[
-    Literal["same"] | Pair,
-    BeforeValidator(_padding),
-    WithJsonSchema(
-        {"anyOf": [{"const": "same"}, _PIXELS, {"type": "array", "items": _PIXELS, "minItems": 2, "maxItems": 2}]}
-    ),
-]
+from segspec.ops.window import Pair, convolution_output, deconvolution_output, upper_padding
+from segspec.schema.types import Count, Margin, Padding, Reference, Size
 
 
 class _Filtering(Layer):
@@ -75,7 +55,9 @@ class _Filtering(Layer):
 class Convolution(_Filtering):
     """Slides learned filters over the image: each output is a weighted sum of a window plus a bias.
 
-    Output size floor((H + 2 pad - (dilation (kernel - 1) + 1)) / stride) + 1. Source: BVLC Caffe, conv_layer.cpp.
+    Output size floor((H + 2 pad - (dilation (kernel - 1) + 1)) / stride) + 1; ceil(H / stride) with pad: same_upper,
+    where the zeros that this takes are shared by both sides, an odd one below or right. Source: BVLC Caffe,
+    conv_layer.cpp; TensorFlow and Keras (padding "same"), ONNX (SAME_UPPER).
     """
 
     type: ClassVar[str] = "Convolution"
@@ -84,15 +66,20 @@ class Convolution(_Filtering):
     example: ClassVar[str] = "{num_output: 8, kernel_size: 3, pad: same}"
 
     pad: Padding = Field(
-        (0, 0), description="Zeros added on every side, in pixels; `same` keeps the size at stride 1 (kernels are odd)."
+        (0, 0),
+        description="Zeros added on every side, in pixels; `same` keeps the size at stride 1 (kernels are odd); "
+        "`same_upper` pads as TensorFlow and Keras do.",
     )
     weight_filler: Filler = Field(Filler(type="msra"), description="Initial values of the filters.")
 
-    def padding(self) -> Pair:
-        """Pixels of padding above and left, as many below and right. Raises ShapeError for `same` on even kernels."""
+    def padding(self, size: Pair) -> Pair:
+        """Pixels of padding above and left of an image of this size. Raises ShapeError for `same` on even kernels."""
+        reach = self._reach()
+        if self.pad == "same_upper":
+            top, left = (upper_padding(size[axis], reach[axis], self.stride[axis]) for axis in (0, 1))
+            return (top, left)
         if self.pad != "same":
             return self.pad
-        reach = self._reach()
         if reach[0] % 2 == 0 or reach[1] % 2 == 0:
             raise ShapeError(
                 f"pad: same needs odd kernels, kernel_size {self.kernel_size[0]}x{self.kernel_size[1]} covers "
@@ -100,17 +87,22 @@ class Convolution(_Filtering):
             )
         return (reach[0] // 2, reach[1] // 2)
 
+    def output_size(self, size: Pair) -> Pair:
+        """(height, width) of what comes of an image of this size; below 1 where the filter covers more than it."""
+        if self.pad == "same_upper":
+            return (-(-size[0] // self.stride[0]), -(-size[1] // self.stride[1]))
+        pad = self.padding(size)
+        height, width = (
+            convolution_output(size[axis], self.kernel_size[axis], self.stride[axis], pad[axis], self.dilation[axis])
+            for axis in (0, 1)
+        )
+        return (height, width)
+
     def shapes(self, bottoms: Sequence[Blob], tops: int = 1) -> tuple[Blob, ...]:
         """One output of num_output channels."""
         (x,) = bottoms
         self._check(x)
-        pad = self.padding()
-        height, width = (
-            convolution_output(
-                x.shape[1 + axis], self.kernel_size[axis], self.stride[axis], pad[axis], self.dilation[axis]
-            )
-            for axis in (0, 1)
-        )
+        height, width = self.output_size((x.shape[1], x.shape[2]))
         if height < 1 or width < 1:
             reach = self._reach()
             raise ShapeError(f"the filter covers {reach[0]}x{reach[1]} pixels, more than the padded input")
@@ -123,13 +115,16 @@ class Convolution(_Filtering):
         return self._with_bias(ParamSpec(shape, self.weight_filler, "filter"))
 
     def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
+        (x,) = bottoms
+        size = (x.shape[1], x.shape[2])
         y = convolve(
-            bottoms[0].astype(ctx.dtype),
+            x.astype(ctx.dtype),
             params["weight"],
             stride=self.stride,
-            pad=self.padding(),
+            pad=self.padding(size),
             dilation=self.dilation,
-            group=self._groups(bottoms[0].shape[3]),
+            group=self._groups(x.shape[3]),
+            size=self.output_size(size),
         )
         if self.bias_term:
             y = add_bias(y, params["bias"])

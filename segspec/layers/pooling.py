@@ -18,7 +18,7 @@ from segspec.ops.order import to_caffe_order
 from segspec.ops.pooling import average_bins, average_pool, even_spans
 from segspec.ops.stochastic_pool import expected_pool, sample_pool
 from segspec.ops.window import Pair, PoolWindow
-from segspec.schema.types import Count, Margin, Size
+from segspec.schema.types import Count, PoolingPadding, Size
 
 
 def check_image(x: Blob) -> None:
@@ -32,8 +32,10 @@ class Pooling(Layer):
 
     Output size ceil((H + 2 pad - kernel) / stride) + 1, a last window that would start behind the image dropped; floor
     instead of ceil with round_mode FLOOR. MAX: windows are clipped to the image, and the first maximum passes the
-    gradient. AVE: the sum over the image divided by the window's area in the padded image. STOCHASTIC, for inputs
-    from 0: in TRAIN an element x_i with probability x_i / sum x, in TEST the expectation sum x^2 / sum x; no padding.
+    gradient; with pad: same_upper there are ceil(H / stride) windows as in TensorFlow and Keras, whose surplus is
+    shared by both sides, an odd pixel below or right. AVE: the sum over the image divided by the window's area in the
+    padded image. STOCHASTIC, for inputs from 0: in TRAIN an element x_i with probability x_i / sum x, in TEST the
+    expectation sum x^2 / sum x; no padding.
     A second output of MAX is the mask: where each maximum lay, as a local index. With `bins` (AVE), window i of n along
     a side of H pixels goes from floor(i H / n) to ceil((i + 1) H / n).
     Source: Caffe, pooling_layer.cpp, pooling_layer.cu; Zeiler and Fergus 2013 for STOCHASTIC.
@@ -49,7 +51,9 @@ class Pooling(Layer):
     pool: Literal["MAX", "AVE", "STOCHASTIC"] = Field("MAX", description="What becomes of a window.")
     kernel_size: Size | None = Field(None, description="Height and width of a window, in pixels.")
     stride: Size = Field((1, 1), description="Step from one window to the next, in pixels.")
-    pad: Margin = Field((0, 0), description="Padding on every side, in pixels; it never wins a maximum.")
+    pad: PoolingPadding = Field(
+        (0, 0), description="Padding on every side, in pixels, or same_upper (MAX only); it never wins a maximum."
+    )
     global_pooling: bool = Field(False, description="Whether one window covers the whole image, whatever its size.")
     round_mode: Literal["CEIL", "FLOOR"] = Field("CEIL", description="How a last window that does not fit counts.")
     bins: Size | None = Field(
@@ -67,8 +71,17 @@ class Pooling(Layer):
             raise ValueError("global_pooling takes no kernel_size, stride or pad")
         if not self.global_pooling and self.kernel_size is None:
             raise ValueError("needs 'kernel_size' (or global_pooling: true)")
+        if self.pad == "same_upper":
+            return self._agree_on_same_upper()
         if self.kernel_size is not None and any(self.pad[axis] >= self.kernel_size[axis] for axis in (0, 1)):
             raise ValueError("pad must be smaller than kernel_size")
+        return self
+
+    def _agree_on_same_upper(self) -> Self:
+        if self.pool != "MAX":
+            raise ValueError("pad: same_upper needs pool: MAX")
+        if self.round_mode == "FLOOR":
+            raise ValueError("pad: same_upper leaves nothing to round, so it takes no round_mode")
         return self
 
     def _agree_on_bins(self) -> Self:
@@ -83,6 +96,8 @@ class Pooling(Layer):
         if self.global_pooling or self.kernel_size is None:
             return PoolWindow.over(size, size, size)
         kernel = self.kernel_size
+        if self.pad == "same_upper":
+            return PoolWindow.same_upper(size, kernel, self.stride)
         window = PoolWindow.over(size, kernel, self.stride, self.pad, ceil=self.round_mode == "CEIL")
         if min(window.output) < 1:
             raise ShapeError(f"windows of {kernel[0]}x{kernel[1]} pixels do not fit the padded input")

@@ -26,7 +26,16 @@ _FEWEST_PIXELS = 64
 _FEW_WEIGHTS = 2**16
 
 
-def convolve(x: jax.Array, weight: jax.Array, *, stride: Pair, pad: Pair, dilation: Pair, group: int) -> jax.Array:
+def convolve(
+    x: jax.Array,
+    weight: jax.Array,
+    *,
+    stride: Pair,
+    pad: Pair,
+    dilation: Pair,
+    group: int,
+    size: Pair | None = None,
+) -> jax.Array:
     """Slides filters over an image (a cross-correlation: filters are not flipped).
 
     Args:
@@ -34,18 +43,22 @@ def convolve(x: jax.Array, weight: jax.Array, *, stride: Pair, pad: Pair, dilati
         weight: (kernel height, kernel width, in / group, out), of x's type or float32.
         stride, pad, dilation: (height, width) in pixels.
         group: channel groups; each sees its own share of the input.
+        size: (height, width) of the output, with as many zeros behind the image as its last windows need; left out,
+            the image has `pad` on every side.
 
     Returns:
         (batch, out height, out width, out) of x's type, see `convolution_output`.
     """
-    height, width = (
-        convolution_output(x.shape[1 + axis], weight.shape[axis], stride[axis], pad[axis], dilation[axis])
-        for axis in (0, 1)
-    )
+    if size is None:
+        height, width = (
+            convolution_output(x.shape[1 + axis], weight.shape[axis], stride[axis], pad[axis], dilation[axis])
+            for axis in (0, 1)
+        )
+        size = (height, width)
     geometry = Geometry(stride, pad, dilation, group)
-    if _is_native(x, (height, width), weight, geometry, weight.shape[3]):
-        return _convolve(x, weight, geometry, (height, width))
-    return _xla_convolve(x, weight, geometry, (height, width))
+    if _is_native(x, size, weight, geometry, weight.shape[3]):
+        return _convolve(x, weight, geometry, size)
+    return _xla_convolve(x, weight, geometry, size)
 
 
 def deconvolve(

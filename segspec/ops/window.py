@@ -15,6 +15,14 @@ def convolution_output(size: int, kernel: int, stride: int, pad: int, dilation: 
     return (size + 2 * pad - (dilation * (kernel - 1) + 1)) // stride + 1
 
 
+def upper_padding(size: int, reach: int, stride: int) -> int:
+    """Zeros before an axis so that ceil(size / stride) windows cover it, with as many behind it or one more.
+
+    Together they are max(0, (ceil(size / stride) - 1) stride + reach - size): ONNX's SAME_UPPER, TensorFlow's SAME.
+    """
+    return max(0, (-(-size // stride) - 1) * stride + reach - size) // 2
+
+
 def deconvolution_output(size: int, kernel: int, stride: int, pad: int, dilation: int = 1) -> int:
     """Outputs of a transposed convolution along one axis: stride (size - 1) + dilation (kernel - 1) + 1 - 2 pad."""
     return stride * (size - 1) + dilation * (kernel - 1) + 1 - 2 * pad
@@ -40,7 +48,8 @@ class PoolWindow:
     together with this geometry it names a pixel of the input plane.
 
     Attributes:
-        kernel, stride, pad: (height, width) in pixels.
+        kernel, stride: (height, width) in pixels.
+        pad: what lies above and left of the plane, (height, width) in pixels; windows may reach beyond its other sides.
         input: (height, width) of the plane that was pooled.
         output: (height, width) of the pooled plane.
     """
@@ -58,6 +67,13 @@ class PoolWindow:
             pooling_output(input[axis], kernel[axis], stride[axis], pad[axis], ceil=ceil) for axis in (0, 1)
         )
         return cls(kernel, stride, pad, input, (height, width))
+
+    @classmethod
+    def same_upper(cls, input: Pair, kernel: Pair, stride: Pair) -> PoolWindow:
+        """One window a stride over a plane of this size, see `upper_padding`."""
+        top, left = (upper_padding(input[axis], kernel[axis], stride[axis]) for axis in (0, 1))
+        rows, columns = (-(-input[axis] // stride[axis]) for axis in (0, 1))
+        return cls(kernel, stride, (top, left), input, (rows, columns))
 
     @property
     def tiles(self) -> bool:

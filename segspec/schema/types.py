@@ -6,7 +6,7 @@ one, and carries its own JSON Schema, so that an editor accepts exactly what `se
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -31,6 +31,28 @@ def _pair_schema(minimum: int) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [integer, pair]})
 
 
+def _pixels_or(*words: str) -> BeforeValidator:
+    """One of some words as it is; a whole number from 0 or a pair of them as (height, width)."""
+    expected = ", ".join(f"`{word}`" for word in words)
+
+    def validate(value: object) -> object:
+        if value in words:
+            return value
+        items = value if isinstance(value, list | tuple) else (value, value)
+        whole = all(isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in items)
+        if len(items) != 2 or not whole:
+            raise ValueError(f"must be {expected}, a whole number from 0, or [height, width]")
+        return tuple(items)
+
+    return BeforeValidator(validate)
+
+
+def _pixels_or_schema(*words: str) -> WithJsonSchema:
+    word = {"const": words[0]} if len(words) == 1 else {"enum": list(words)}
+    pixels = {"type": "integer", "minimum": 0}
+    return WithJsonSchema({"anyOf": [word, pixels, {"type": "array", "items": pixels, "minItems": 2, "maxItems": 2}]})
+
+
 def _list_of_one(value: object) -> object:
     return value if isinstance(value, list | tuple) else (value,)
 
@@ -45,6 +67,18 @@ Size = Annotated[tuple[int, int], _pair_from(1), _pair_schema(1)]
 
 Margin = Annotated[tuple[int, int], _pair_from(0), _pair_schema(0)]
 """Height and width in pixels, at least 0 each."""
+
+Padding = Annotated[
+    Literal["same", "same_upper"] | tuple[int, int],
+    _pixels_or("same", "same_upper"),
+    _pixels_or_schema("same", "same_upper"),
+]
+"""Height and width in pixels, or a rule that gives them for a filter and the size of the image."""
+
+PoolingPadding = Annotated[
+    Literal["same_upper"] | tuple[int, int], _pixels_or("same_upper"), _pixels_or_schema("same_upper")
+]
+"""The same for the window of a pooling."""
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 """A whole number, at least 1."""

@@ -159,6 +159,37 @@ layers:
 """
 
 
+UPPER = """
+segspec: 1
+name: upper
+input: {{height: {0}, width: {0}}}
+layers:
+  - Convolution: {{name: c1, num_output: 4, kernel_size: 3, stride: 2, pad: same_upper}}
+  - Pooling: {{kernel_size: 3, stride: 2, pad: same_upper}}
+"""
+
+
+def test_padding_that_one_size_makes_even() -> None:
+    spec = read_net(Source("upper.yaml", UPPER.format(17)), ROOT)
+    assert " pad: 1\n" in written(spec, (17, 17))
+    ours, theirs = both(spec, (17, 17))
+    np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
+
+
+def test_a_pooling_of_caffes_reaches_beyond_the_image_too() -> None:
+    text = UPPER.format(16).replace("pad: same_upper", "pad: 1", 1)
+    ours, theirs = both(read_net(Source("upper.yaml", text), ROOT), (16, 16))
+    np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
+
+
+def test_padding_on_one_side_is_refused() -> None:
+    spec = read_net(Source("upper.yaml", UPPER.format(16)), ROOT)
+    message = "Caffe pads all sides alike; on 16x16 pixels pad: same_upper does not"
+    with pytest.raises(SpecError, match=message) as caught:
+        written(spec, (16, 16))
+    assert "upper.yaml:6:" in str(caught.value)
+
+
 def test_sizes_and_groups_that_forks_want_written() -> None:
     spec = read_net(Source("forks.yaml", FORKS), ROOT)
     text = written(spec, (13, 18))

@@ -50,6 +50,10 @@ def values(blob: Blob = IMAGE) -> jax.Array:
         ({"pad": "same", "dilation": [1, 4], "kernel_size": [5, 3]}, (7, 9)),
         ({"pad": "same", "kernel_size": 2, "dilation": 2}, (7, 9)),
         ({"pad": "same", "kernel_size": 1}, (7, 9)),
+        ({"pad": "same_upper"}, (7, 9)),
+        ({"pad": "same_upper", "kernel_size": [2, 4], "stride": [2, 3], "dilation": [2, 1]}, (4, 3)),
+        ({"pad": "same_upper", "kernel_size": 1, "stride": 4}, (2, 3)),
+        ({"pad": "same_upper", "kernel_size": 20}, (7, 9)),
         ({"group": 2}, (5, 7)),
     ],
 )
@@ -72,9 +76,50 @@ def test_same_padding_needs_a_middle(fields: dict[str, Any]) -> None:
         made(Convolution, pad="same", **fields).shapes([IMAGE])
 
 
+@pytest.mark.parametrize(
+    ("length", "stride", "first"),
+    [(4, 2, [0, 2]), (5, 2, [-1, 1, 3]), (6, 3, [0, 3]), (7, 3, [-1, 2, 5]), (8, 3, [0, 3, 6]), (3, 1, [-1, 0, 1])],
+)
+def test_same_upper_begins_its_windows_where_tensorflow_does(length: int, stride: int, first: list[int]) -> None:
+    layer = made(Convolution, num_output=3, kernel_size=[1, 3], stride=[1, stride], pad="same_upper", bias_term=False)
+    weight = jnp.eye(3).reshape(1, 3, 1, 3)
+    x = np.arange(1.0, length + 1, dtype=np.float32)
+    y = run(layer, jnp.asarray(x.reshape(1, 1, length, 1)), weight=weight)
+    around = dict(enumerate(x))
+    assert y[0, 0].tolist() == [[around.get(start + tap, 0) for tap in range(3)] for start in first]
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 2), (4, 2), (5, 2), (4, 3), (3, 1)])
+def test_a_deconvolution_with_size_of_undoes_same_upper(kernel: int, stride: int) -> None:
+    """Keras' Conv2DTranspose with padding "same": it enlarges to `stride` times the size, and no more."""
+    forward = Convolution(num_output=4, kernel_size=(kernel, kernel), stride=(stride, stride), pad="same_upper")
+    back = Deconvolution(num_output=3, kernel_size=(kernel, kernel), stride=(stride, stride), bias_term=False)
+    x, y = values(Blob((1, 5 * stride, 4 * stride, 3))), values(Blob((1, 5, 4, 4)))
+    weight = jnp.asarray(np.random.default_rng(2).normal(size=(kernel, kernel, 3, 4)), jnp.float32)
+    _, transpose = jax.vjp(lambda x: run(forward, x, weight=weight), x)
+    np.testing.assert_allclose(run(back, y, x, weight=weight), transpose(y)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_pass_padding_on_one_side() -> None:
+    layer = made(Convolution, stride=2, pad="same_upper", bias_term=False)
+    padded = made(Convolution, stride=2, bias_term=False)
+    x = values(Blob((2, 8, 6, 4)))
+    weight = jnp.asarray(np.random.default_rng(2).normal(size=(3, 3, 4, 6)), jnp.float32)
+
+    def total(layer: Layer, x: jax.Array, weight: jax.Array) -> jax.Array:
+        return jnp.sum(run(layer, x, weight=weight) ** 2)
+
+    def with_zeros(x: jax.Array, weight: jax.Array) -> jax.Array:
+        return total(padded, jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0))), weight)
+
+    found = jax.grad(lambda x, weight: total(layer, x, weight), (0, 1))(x, weight)
+    for here, there in zip(found, jax.grad(with_zeros, (0, 1))(x, weight), strict=True):
+        np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-3)
+
+
 @pytest.mark.parametrize("pad", ["valid", -1, [1, 2, 3], 1.0, True, [1, -1], None])
 def test_padding_is_same_or_pixels(pad: object) -> None:
-    with pytest.raises(ValidationError, match="must be `same`, a whole number from 0, or"):
+    with pytest.raises(ValidationError, match="must be `same`, `same_upper`, a whole number from 0, or"):
         made(Convolution, pad=pad)
 
 

@@ -64,6 +64,11 @@ def test_global_pooling_takes_the_whole_image() -> None:
         ({"global_pooling": True, "pad": 1}, "global_pooling takes no kernel_size, stride or pad"),
         ({"kernel_size": [2, 3], "pad": [1, 3]}, "pad must be smaller than kernel_size"),
         ({"kernel_size": 0}, "must be at least 1"),
+        ({"kernel_size": 3, "pad": "same"}, "must be `same_upper`, a whole number from 0, or"),
+        ({"kernel_size": 3, "pad": "same_upper", "pool": "AVE"}, "pad: same_upper needs pool: MAX"),
+        ({"kernel_size": 3, "pad": "same_upper", "round_mode": "FLOOR"}, "so it takes no round_mode"),
+        ({"global_pooling": True, "pad": "same_upper"}, "global_pooling takes no kernel_size, stride or pad"),
+        ({"bins": 2, "pool": "AVE", "pad": "same_upper"}, "bins take no kernel_size, stride, pad or global_pooling"),
         ({"bins": 2}, "bins need pool: AVE"),
         ({"bins": 2, "pool": "AVE", "stride": 2}, "bins take no kernel_size, stride, pad or global_pooling"),
         ({"bins": 2, "pool": "AVE", "global_pooling": True}, "bins take no kernel_size"),
@@ -72,6 +77,28 @@ def test_global_pooling_takes_the_whole_image() -> None:
 def test_parameters_that_mean_nothing(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Pooling.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    ("length", "kernel", "stride", "first"),
+    [
+        (6, 3, 2, [0, 2, 4]),
+        (7, 3, 2, [-1, 1, 3, 5]),
+        (5, 4, 1, [-1, 0, 1, 2, 3]),
+        (6, 4, 4, [-1, 3]),
+        (5, 1, 2, [0, 2, 4]),
+    ],
+)
+def test_same_upper_begins_its_windows_where_tensorflow_does(
+    length: int, kernel: int, stride: int, first: list[int]
+) -> None:
+    layer = Pooling(kernel_size=(1, kernel), stride=(1, stride), pad="same_upper")
+    x = np.random.default_rng(0).permutation(length).astype(np.float32) - 9
+    y, mask = pool(layer, jnp.asarray(x.reshape(1, 1, length, 1)), 2)
+    windows = [range(max(0, start), min(length, start + kernel)) for start in first]
+    assert y.ravel().tolist() == [max(x[place] for place in window) for window in windows]
+    best = [max(window, key=lambda place: x[place]) for window in windows]
+    assert mask.ravel().tolist() == [place - start for place, start in zip(best, first, strict=True)]
 
 
 def test_bins_cover_an_image_evenly() -> None:

@@ -80,6 +80,7 @@ SOME = [
     pytest.param(PoolWindow.over((7, 8), (3, 3), (2, 2)), id="3x3-overlap"),
     pytest.param(PoolWindow.over((7, 8), (3, 3), (2, 2), (1, 1)), id="3x3-pad"),
     pytest.param(PoolWindow.over((7, 9), (3, 2), (1, 2), (2, 0)), id="uneven"),
+    pytest.param(PoolWindow.same_upper((7, 8), (3, 4), (2, 1)), id="pad-on-one-side"),
     pytest.param(PoolWindow.over((9, 10), (9, 10), (9, 10)), id="global"),
     pytest.param(PoolWindow.over((11, 10), (9, 9), (9, 9)), id="large-tiles-odd"),
     pytest.param(PoolWindow.over((9, 9), (7, 7), (1, 1), (3, 3)), id="many-windows-a-pixel"),
