@@ -19,7 +19,7 @@ from segspec.spec.layer_spec import BlobRule
 from segspec.spec.net import KEYS, PHASES
 from segspec.spec.netspec import InputSize
 from segspec.spec.solver import NEEDS, Solver
-from segspec.syntax.blocks import BRANCHES, KINDS
+from segspec.syntax.blocks import BRANCHES, KINDS, USE_FIELDS
 from segspec.syntax.budget import MAX_LAYERS
 
 Schema = dict[str, Any]
@@ -50,10 +50,15 @@ _COMMON: dict[str, Schema] = {
         "description": "Whether each input gets a gradient; left out, all do.",
         "anyOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "boolean"}}],
     },
+    "share": {
+        "description": "Layers of one word here have the same learned blobs; of blocks, the layers in the same places.",
+        "type": "string",
+        "pattern": r"^[^\s:]+$",
+    },
     "repeat": {"description": "How many times in a row.", "type": "integer", "minimum": 0, "maximum": MAX_LAYERS},
     "when": {"description": "Whether it is there at all, such as `$i > 2`.", "type": "boolean"},
 }
-_BLOCK_USE = ("name", "repeat", "when")
+_BLOCK_USE = USE_FIELDS
 
 
 def spec_schema() -> Schema:

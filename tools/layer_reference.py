@@ -36,10 +36,10 @@ This page is generated from the code by `make generate`. The [language](../docs/
 together.
 
 A layer is written `- Type: {parameter: value, ...}`. Every layer also takes `name`, `bottom`, `top`, `param`,
-`loss_weight`, `propagate_down`, `repeat` and `when`, which the [language](../docs/language.md) explains. An `axis`
-counts in the order batch, channels, height, width (0 to 3), whatever the arrays look like in memory. A default in
-brackets is what a Caffe prototxt means where it leaves the field out, when that is another one. `[height, width]` may
-be written as one number when both are equal.
+`loss_weight`, `propagate_down`, `share`, `repeat` and `when`, which the [language](../docs/language.md) explains. An
+`axis` counts in the order batch, channels, height, width (0 to 3), whatever the arrays look like in memory. A default
+in brackets is what a Caffe prototxt means where it leaves the field out, when that is another one. `[height, width]`
+may be written as one number when both are equal.
 """
 _SOURCES = """## Data sources
 

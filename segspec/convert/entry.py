@@ -210,7 +210,7 @@ def _is_same(layer: Convolution) -> bool:
 
 
 def _training(layer: LayerSpec) -> dict[str, object]:
-    """`param`, `loss_weight` and `propagate_down`."""
+    """`param`, `loss_weight`, `propagate_down` and `share`."""
     found: dict[str, object] = {}
     if any(rule != BlobRule() for rule in layer.rules):
         found["param"] = [rule.model_dump(exclude_defaults=True) for rule in layer.rules]
@@ -219,6 +219,8 @@ def _training(layer: LayerSpec) -> dict[str, object]:
     if not all(layer.propagate_down):
         stops = layer.propagate_down
         found["propagate_down"] = stops[0] if len(stops) == 1 else list(stops)
+    if layer.share:
+        found["share"] = layer.share
     if layer.loss_weights and layer.loss_weights != (1.0,):
         found["loss_weight"] = layer.loss_weights[0] if len(layer.loss_weights) == 1 else list(layer.loss_weights)
     return found

@@ -92,10 +92,10 @@ def prototxt_text(spec: NetSpec, graph: Graph) -> str:
     deploy = graph.phase == "DEPLOY"
     written = with_written_sizes(spec, graph)
     blobs = _Blobs(graph, written.layers)
-    learned = {layer.name: len(layer.params) for layer in graph.layers}
+    learned = {layer.name: tuple(layer.params) for layer in graph.layers}
     layers = [_input(graph)] if deploy or not spec.data else list(_sources(spec))
     for layer in written.layers:
-        layers += _layers(layer, blobs, learned.get(layer.name, 0))
+        layers += _layers(layer, blobs, learned.get(layer.name, ()))
     if deploy and graph.prediction is not None and not any(layer.layer.type == "Softmax" for layer in graph.layers):
         name = blobs.free("prob")
         layers.append(_Written(name, "Softmax", (blobs.names[graph.prediction],), (name,)))
@@ -192,7 +192,7 @@ def _need_caffe(layer: Layer, span: Span) -> None:
         raise SpecError(Diagnostic(f"Caffe has no layer type '{layer.type}'", span, hint))
 
 
-def _layers(spec: LayerSpec, blobs: _Blobs, learned: int) -> Iterator[_Written]:
+def _layers(spec: LayerSpec, blobs: _Blobs, learned: tuple[str, ...]) -> Iterator[_Written]:
     """A layer, or the two that Caffe needs in its place."""
     layer = spec.layer
     _need_caffe(layer, spec.span)
@@ -214,9 +214,9 @@ def _layers(spec: LayerSpec, blobs: _Blobs, learned: int) -> Iterator[_Written]:
     yield _Written(spec.name, kind, bottoms, tops, (*rules, *weights), _messages(layer, spec.span))
 
 
-def _rules(spec: LayerSpec, blobs: int) -> tuple[str, ...]:
+def _rules(spec: LayerSpec, learned: tuple[str, ...]) -> tuple[str, ...]:
     """A `param` for each learned blob, none where all are trained alike."""
-    rules = [*spec.rules, *(spec.rest for _ in range(blobs - len(spec.rules)))]
+    rules = [spec.rule(index, blob) for index, blob in enumerate(learned)]
     return tuple(_rule(rule) for rule in rules) if any(rule != BlobRule() for rule in rules) else ()
 
 

@@ -19,8 +19,8 @@ LONGEST = 12
 MOST_ARGUMENTS = 5
 LEAST_GAIN = 2
 """Lines that a block must save."""
-SHORT = {"num_output": "out", "kernel_size": "k", "dropout_ratio": "ratio"}
-"""Arguments of fields that have a common short name."""
+SHORT = {"num_output": "out", "kernel_size": "k", "dropout_ratio": "ratio", "share": "shared"}
+"""Arguments of fields that have a common short name, or whose own name every block has for itself."""
 _NUMBER = re.compile(r"0|[1-9]\d{0,8}")
 NAMING = ("name", "id")
 READING = ("bottom", "mask", "with", "size_of", "like")

@@ -171,8 +171,7 @@ class _Building:
             blobs = f"{count} learned blob{'' if count == 1 else 's'} ({', '.join(params)})" if params else "none"
             message = f"layer '{spec.name}' ({spec.layer.type}): {len(spec.rules)} 'param' entries for {blobs}"
             self.problems.add(message, spec.span)
-        padded = [*spec.rules, *[spec.rest] * len(params)]
-        return {blob: self._inherited(rule) for blob, rule in zip(params, padded, strict=False)}
+        return {blob: self._inherited(spec.rule(index, blob)) for index, blob in enumerate(params)}
 
     def _inherited(self, rule: BlobRule) -> BlobRule:
         """The rule of a shared blob: what it leaves open is as where the blob is held."""

@@ -66,6 +66,8 @@ def _layer(spec: LayerSpec, classes: ClassTable | None) -> dict[str, object]:
         fields["loss_weight"] = spec.loss_weights
     if not all(spec.propagate_down):
         fields["propagate_down"] = spec.propagate_down
+    if spec.share:
+        fields["share"] = spec.share
     return fields
 
 

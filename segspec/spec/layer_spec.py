@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from segspec.errors import Span
 from segspec.layers.base import Layer
-from segspec.schema.types import Real, Reals, References
+from segspec.schema.types import Real, Reals, Reference, References
 
 
 class BlobRule(BaseModel):
@@ -42,6 +42,7 @@ class CommonFields(BaseModel):
     param: Annotated[tuple[BlobRule, ...], BeforeValidator(_listed)] = ()
     loss_weight: Reals = ()
     propagate_down: Annotated[tuple[bool, ...], BeforeValidator(_alone)] = ()
+    share: Reference | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class LayerSpec:
         loss_weights: one a top; empty means 1 for a loss's first top and 0 elsewhere.
         span: where it stands.
         propagate_down: for each bottom, whether it gets a gradient; bottoms beyond the list do.
+        share: layers with the same word here have the same learned blobs; empty: nothing is shared but what rules name.
     """
 
     name: str
@@ -69,3 +71,16 @@ class LayerSpec:
     loss_weights: tuple[float, ...]
     span: Span
     propagate_down: tuple[bool, ...] = ()
+    share: str = ""
+
+    def rule(self, index: int, blob: str) -> BlobRule:
+        """How a learned blob is trained.
+
+        Args:
+            index: its number in the layer.
+            blob: its name in the layer.
+        """
+        rule = self.rules[index] if index < len(self.rules) else self.rest
+        if rule.name is not None or not self.share:
+            return rule
+        return rule.model_copy(update={"name": f"{self.share}/{blob}"})

@@ -22,7 +22,7 @@ from segspec.syntax.items import Branches, Item, Scope, Use
 from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence
 
 INPUTS = ("data", "label")
-COMMON = ("name", "bottom", "top", "param", "loss_weight", "propagate_down")
+COMMON = ("name", "bottom", "top", "param", "loss_weight", "propagate_down", "share")
 
 
 def wire(
@@ -78,6 +78,7 @@ class _Wiring:
         self.outputs = {name: _Outputs((name,), 0, None) for name in INPUTS}
         self.reads: dict[int, _Read] = {}  # by the identity of a Use, which repeated layers share
         self.hints: dict[str, str] = {}  # by the name that was not found
+        self.shared: dict[str, str] = {}  # what a block shares its blobs under, by its full name
         self.numbers: Counter[tuple[tuple[str, ...], str]] = Counter()
 
     def walk(self, items: tuple[Item, ...], scope: tuple[str, ...], feature: str) -> str:
@@ -86,7 +87,9 @@ class _Wiring:
             match item:
                 case Use():
                     feature = self._use(item, scope, feature)
-                case Scope(name=name, span=span, body=body):
+                case Scope(name=name, span=span, body=body, share=share):
+                    if share:
+                        self.shared["/".join((*scope, name))] = share
                     feature = self.walk(body, (*scope, name), feature)
                     last = self.outputs.get(feature)
                     if last is None or last.tops[:1] != (feature,):
@@ -221,8 +224,22 @@ class _Wiring:
         for_all = isinstance(use.fields.get("param"), Mapping)
         rules = () if for_all else common.param
         rest = common.param[0] if for_all else BlobRule()
-        stops = common.propagate_down
-        return LayerSpec(name, layer, tuple(bottoms), tops, rules, rest, common.loss_weight, use.type.span, stops)
+        stops, share = common.propagate_down, common.share or ""
+        if type(layer).params is Layer.params:
+            if share:
+                self.problems.add(f"{subject} learns nothing that it could share", use.type.span)
+        elif not share:
+            share = self._share(name, scope)
+        weights = common.loss_weight
+        return LayerSpec(name, layer, tuple(bottoms), tops, rules, rest, weights, use.type.span, stops, share)
+
+    def _share(self, name: str, scope: tuple[str, ...]) -> str:
+        """What a layer shares its blobs under by the innermost block around it that shares: its place in there."""
+        for depth in range(len(scope), 0, -1):
+            block = "/".join(scope[:depth])
+            if block in self.shared:
+                return self.shared[block] + name.removeprefix(block)
+        return ""
 
     def _tops(self, name: str, layer: Layer, common: CommonFields, use: Use, scope: tuple[str, ...]) -> tuple[str, ...]:
         if common.top is None:

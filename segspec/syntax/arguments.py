@@ -50,7 +50,7 @@ def bind(
 
 
 def _refuse_unknown(block: Block, fields: Mapping, problems: Problems) -> None:
-    for key, _ in fields.without("name", *block.args):
+    for key, _ in fields.without("name", "share", *block.args):
         hint = did_you_mean(key.text, [*block.args, *USE_FIELDS])
         problems.add(f"block '{block.name.text}' has no argument '{key.text}'", key.span, hint)
 

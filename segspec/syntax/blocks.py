@@ -15,7 +15,7 @@ from segspec.syntax.tree import Mapping, Node, Problems, Scalar, Sequence, descr
 BRANCHES = ("sum", "concat")
 WORDS = (*BRANCHES, "foreach", "do", "use")
 FIELDS = ("args", "scope", "layers")
-USE_FIELDS = ("name", "repeat", "when")
+USE_FIELDS = ("name", "repeat", "when", "share")
 KINDS: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),

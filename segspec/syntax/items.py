@@ -18,11 +18,19 @@ class Use:
 
 @dataclass(frozen=True)
 class Scope:
-    """A block that was given a name; names inside are reached as `name/inner`."""
+    """A block that was given a name; names inside are reached as `name/inner`.
+
+    Attributes:
+        name: of the block.
+        span: where it is used.
+        body: what it stands for.
+        share: blocks with the same word here have the same learned blobs; empty: nothing is shared.
+    """
 
     name: str
     span: Span
     body: tuple[Item, ...]
+    share: str = ""
 
 
 @dataclass(frozen=True)

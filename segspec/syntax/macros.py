@@ -135,8 +135,9 @@ class _Expansion:
         self.budget.take_layers(1, type.span)
         items = tuple(self.walk(through(block.layers, type.span), inner))
         self.budget.take_layers((times - 1) * (before - self.budget.layers), type.span)
+        share = self._share(fields, name)
         if name:
-            yield Scope(name, type.span, items * times)
+            yield Scope(name, type.span, items * times, share)
         else:
             yield from items * times
 
@@ -149,6 +150,15 @@ class _Expansion:
             return ""
         env.numbers[type.text] += 1
         return f"{type.text}{env.numbers[type.text]}"
+
+    def _share(self, fields: Mapping, name: str) -> str:
+        """What the block shares its learned blobs under. Their names are told apart by their places in the block."""
+        node = fields.get("share")
+        if node is None or (isinstance(node, Scalar) and node.value is None):
+            return ""
+        if not name:
+            self.problems.add("a block that shares its learned blobs needs a name here", node.span, "write 'name: ...'")
+        return layer_name(node, self.problems)
 
     def _enter(self, block: Block, type: Scalar, fields: Mapping, env: _Env, name: str) -> _Env | None:
         """The environment inside a block, or None when its arguments are wrong."""

@@ -159,6 +159,28 @@ layers:
 """
 
 
+TOWERS = """
+segspec: 1
+name: towers
+input: {height: 17, width: 17}
+blocks: {tower: {layers: [Convolution: {num_output: 4, kernel_size: 3}, BatchNorm, Interp: {size_of: data}]}}
+layers:
+  - tower: {name: a, share: t}
+  - Interp: {bottom: data, shrink_factor: 2}
+  - tower: {name: b, share: t}
+  - Eltwise: {with: a, operation: MAX}
+"""
+
+
+def test_blobs_that_blocks_share_are_named() -> None:
+    spec = read_net(Source("towers.yaml", TOWERS), ROOT)
+    text = written(spec, (17, 17))
+    for blob in ("conv1/weight", "conv1/bias", "bn1/scale", "bn1/shift"):
+        assert text.count(f'name: "t/{blob}" ') == 2
+    ours, theirs = both(spec, (17, 17))
+    np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
+
+
 UPPER = """
 segspec: 1
 name: upper

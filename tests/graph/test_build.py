@@ -134,6 +134,44 @@ def test_sharers_that_disagree_are_told() -> None:
     )
 
 
+TOWERS = """  - tower: {name: a, share: t}
+  - tower: {name: b, share: t}
+blocks:
+  tower:
+    layers:
+      - Convolution: {num_output: 3, kernel_size: 1, param: [{lr_mult: 2}]}
+      - BatchNorm
+      - ReLU
+"""
+
+
+def test_blocks_that_share_are_held_by_the_first_layer_by_layer() -> None:
+    net = graph(TOWERS)
+    assert net.layer("a/conv1").owners == net.layer("a/bn1").owners == {}
+    for layer in ("conv1", "bn1"):
+        blobs = net.layer(f"a/{layer}").params
+        assert net.layer(f"b/{layer}").owners == {blob: (f"a/{layer}", blob) for blob in blobs}
+    assert net.layer("b/conv1").multipliers == {"weight": (2.0, 1.0), "bias": (1.0, 1.0)}
+    assert net.layer("b/bn1").state  # running averages are its own
+    assert net.parameters == 12 + 6
+
+
+def test_blocks_that_share_must_fit() -> None:
+    (message,) = complaints(TOWERS.replace("  - tower: {name: b", "  - Concat: {with: data}\n  - tower: {name: b"))
+    blob, there = "the shared blob 't/conv1/weight'", "is 1x1x3x3 in 'a/conv1' (x.yaml:9)"
+    assert message == f"layer 'b/conv1' (Convolution): {blob} {there} and would be 1x1x6x3 here"
+
+
+def test_a_name_of_its_own_goes_before_that_of_the_layer() -> None:
+    net = graph(
+        "  - Convolution: {name: a, num_output: 3, kernel_size: 1, share: x, param: [{name: w}]}\n"
+        "  - Convolution: {name: b, num_output: 3, kernel_size: 1, param: [{}, {name: x/bias}]}\n"
+        "  - Convolution: {name: c, num_output: 3, kernel_size: 1, share: x}\n"
+    )
+    assert net.layer("b").owners == {"bias": ("a", "bias")}
+    assert net.layer("c").owners == {"bias": ("a", "bias")}
+
+
 def test_multipliers_of_a_list_and_of_one_rule() -> None:
     net = graph(
         "  - Convolution: {name: a, num_output: 1, kernel_size: 1, param: {lr_mult: 0}}\n"

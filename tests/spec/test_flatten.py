@@ -77,6 +77,7 @@ def test_every_source_of_images(layer: type[Layer]) -> None:
         ("Convolution: {num_output: 1, kernel_size: 1, weight_filler: {type: gaussian, std: 1e-3}}", "{type: gaussian, std: 0.001}"),  # noqa: E501
         ("Convolution: {num_output: 1, kernel_size: 1, param: {lr_mult: 0}}", "param: {lr_mult: 0.0, decay_mult: 1.0}"),
         ("Convolution: {num_output: 1, kernel_size: 1, param: [{name: w}, {}]}", "param: [{name: w, lr_mult: 1.0"),
+        ("BatchNorm: {share: x/y}", "share: x/y"),
         ("Silence: {bottom: [data, label]}", "bottom: [data, label]"),
         ("Split: {name: s, top: [x, y]}", "top: [x, y]"),
         ("ReLU: {name: 'a#b'}", "name: 'a#b'"),

@@ -293,3 +293,41 @@ def test_mistakes_are_counted_out() -> None:
 )
 def test_numbers_in_words(least: int, most: int | None, words: str) -> None:
     assert counted(least, most, "top") == words
+
+
+BLOCKS = """blocks:
+  inner: {layers: [Convolution: {num_output: 3, kernel_size: 1}, ReLU]}
+  outer: {layers: [inner, inner: {name: i}, Convolution: {name: own, num_output: 3, kernel_size: 1, share: mine}]}
+"""
+
+
+def shares(layers: str) -> list[tuple[str, str]]:
+    return [(layer.name, layer.share) for layer in read(layers, BLOCKS).layers if layer.layer.type == "Convolution"]
+
+
+def test_a_block_shares_the_blobs_of_its_layers_by_their_places() -> None:
+    assert shares("  - outer: {name: a, share: s}\n  - outer: {share: s}\n  - outer: {name: c}\n") == [
+        ("a/conv1", "s/conv1"),
+        ("a/i/conv1", "s/i/conv1"),
+        ("a/own", "mine"),
+        ("outer1/conv1", "s/conv1"),
+        ("outer1/i/conv1", "s/i/conv1"),
+        ("outer1/own", "mine"),
+        ("c/conv1", ""),
+        ("c/i/conv1", ""),
+        ("c/own", "mine"),
+    ]
+    assert read("  - inner: {name: a, share: s}\n", BLOCKS).layers[1].share == ""
+
+
+def test_sharing_that_cannot_be_is_told() -> None:
+    assert complaints("  - ReLU: {share: x}\n") == [("layer 'relu1' (ReLU) learns nothing that it could share", "")]
+    two = "blocks:\n  in: {layers: [ReLU]}\n  out: {layers: [in: {share: x}]}\n"
+    assert complaints("  - out\n", two) == [
+        ("a block that shares its learned blobs needs a name here", "write 'name: ...'")
+    ]
+    assert complaints("  - b: {share: a b}\n", "blocks:\n  b: {layers: [ReLU]}\n") == [
+        ("'a b' cannot name a layer", "no spaces, colons or '$'")
+    ]
+    args = "blocks:\n  b: {args: {share: 1}, layers: [ReLU]}\n"
+    assert complaints("  - b\n", args)[0][0] == "every block takes 'share' already; it cannot be an argument"
