@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -68,6 +69,7 @@ class Training:
     progress: Progress
     wishes: Wishes
     _next_drawing: float = field(default=0.0, init=False)
+    _untold: _Done | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         solver = self.plan.solver
@@ -86,7 +88,12 @@ class Training:
         self._next_drawing = time.monotonic() + CURVE_SECONDS
         with self._writer, self._artist:
             self._begin(state, first)
-            state, stopped = self._iterate(state, feed, first)
+            try:
+                state, stopped = self._iterate(state, feed, first)
+            except BaseException:
+                with suppress(RunError):  # what ended the training matters more
+                    self._report()
+                raise
         self._draw()
         return state, stopped
 
@@ -98,14 +105,13 @@ class Training:
     def _iterate(self, state: TrainState, feed: Iterator[Fed], first: int) -> tuple[TrainState, int]:
         max_iter = self.plan.solver.max_iter
         fed = next(feed) if first < max_iter else None
-        told: _Done | None = None
         for iteration in range(first, max_iter):
             assert fed is not None
             with explain_full_memory(self.plan.data.batch_size, partial(fitting_batch, self.plan)):
                 state, metrics = self._step(state, fed, iteration)
                 # On a CPU the call may have computed all of it, and the next one would too, before anything is told.
                 overlaps = not metrics["finite"].is_ready()  # type: ignore[attr-defined]
-                self._report(told)
+                self._report()
                 finite = bool(metrics["finite"])  # waits for the step
             if not finite:
                 self._artist.wait()
@@ -115,15 +121,15 @@ class Training:
                 self._writer.wait()  # an earlier run is given up only for one that has a snapshot
                 self.begun()
             free = time.monotonic()
-            fed = next(feed) if iteration + 1 < max_iter else None
-            told = _Done(iteration + 1, metrics, self._speed.mark(time.monotonic() - free))
+            try:
+                fed = next(feed) if iteration + 1 < max_iter else None
+            finally:
+                self._untold = _Done(iteration + 1, metrics, self._speed.mark(time.monotonic() - free))
             self._writer.check()
             if not overlaps or iteration == first:
-                self._report(told)
-                told = None
+                self._report()
             if self._is_due(iteration + 1):
-                self._report(told)
-                told = None
+                self._report()
                 if self._settle(state, iteration + 1):
                     return state, self.wishes.stop
         return state, 0
@@ -154,8 +160,9 @@ class Training:
             diagnostic = Diagnostic(f"the net does not fit this image: {reason.message}", hint=hint, place=place)
             raise DataError(diagnostic) from None
 
-    def _report(self, done: _Done | None) -> None:
-        """Shows and logs an iteration, if there is one that was not yet."""
+    def _report(self) -> None:
+        """Shows and logs the last iteration, unless it was already."""
+        done, self._untold = self._untold, None
         if done is None:
             return
         solver, number = self.plan.solver, done.iterations

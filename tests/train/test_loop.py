@@ -265,3 +265,34 @@ def test_an_iteration_is_told_while_the_next_computes_but_before_its_snapshot(
     made.run()
     assert logged == expected, "the first is told at once"
     assert saved == [0, 3, 6]
+
+
+def failing_feed(made: Bench, good: int) -> Callable[[], Iterator[Fed]]:
+    def feed() -> Iterator[Fed]:
+        yield from itertools.islice(Bench.feed(made), good)
+        raise DataError("a damaged picture")
+
+    return feed
+
+
+@pytest.mark.parametrize("overlaps", [True, False])
+def test_the_last_iteration_is_logged_where_the_next_batch_fails(overlaps: bool, bench: Any) -> None:
+    made = bench(max_iter=6)
+    made.overlaps, made.feed = overlaps, failing_feed(made, 3)
+    with pytest.raises(DataError, match="damaged"):
+        made.run()
+    assert [record["iteration"] for record in read_log(made.folder.log)] == [1, 2, 3]
+
+
+def test_the_last_iteration_is_logged_where_the_next_fails(bench: Any) -> None:
+    made = bench(max_iter=6)
+    made.overlaps = True
+
+    def fail(iteration: int) -> None:
+        if iteration == 3:
+            raise SpecError("too small")
+
+    made.at = fail
+    with pytest.raises(DataError, match="too small"):
+        made.run()
+    assert [record["iteration"] for record in read_log(made.folder.log)] == [1, 2, 3]
