@@ -12,11 +12,17 @@ struct Avx2 {
   using Number = float;
   using Element = float;
   using Vector = __m256;
+  // With a whole register's stores apart: a store of some lanes takes many times as long.
+  struct Mask {
+    __m256i lanes;
+    bool whole;
+  };
   static constexpr long lanes = 8, panel = 16, rows = 6, depth = 1;
   using Heights = Rows<1, 2, 3, 4, 5, 6>;
 
   SEGSPEC_INLINE static Vector zero() { return _mm256_setzero_ps(); }
   SEGSPEC_INLINE static Vector load(const float* from) { return _mm256_loadu_ps(from); }
+  SEGSPEC_INLINE static void store(float* to, Vector values) { _mm256_storeu_ps(to, values); }
   SEGSPEC_INLINE static Vector broadcast(const float* from) { return _mm256_broadcast_ss(from); }
   SEGSPEC_INLINE static Vector multiply_add(Vector a, Vector b, Vector sum) { return _mm256_fmadd_ps(a, b, sum); }
 
@@ -26,15 +32,14 @@ struct Avx2 {
   SEGSPEC_INLINE static Vector scale_add(float factor, Vector a, Vector sum) {
     return _mm256_fmadd_ps(_mm256_set1_ps(factor), a, sum);
   }
-  // Ones in the first `count` lanes.
-  SEGSPEC_INLINE static __m256i first(long count) {
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(smaller(larger(count, 0), lanes))),
-                              _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  SEGSPEC_INLINE static Mask first(long count) {
+    return {_mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(smaller(larger(count, 0), lanes))),
+                               _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)),
+            count >= lanes};
   }
-  SEGSPEC_INLINE static Vector load_part(const float* from, long count) { return _mm256_maskload_ps(from, first(count)); }
-  SEGSPEC_INLINE static void store_part(float* to, long count, Vector values) {
-    if (count >= lanes) return _mm256_storeu_ps(to, values);
-    _mm256_maskstore_ps(to, first(count), values);
+  SEGSPEC_INLINE static Vector load_part(const float* from, Mask part) { return _mm256_maskload_ps(from, part.lanes); }
+  SEGSPEC_INLINE static void store_part(float* to, Mask part, Vector values) {
+    part.whole ? _mm256_storeu_ps(to, values) : _mm256_maskstore_ps(to, part.lanes, values);
   }
   SEGSPEC_INLINE static void pack(float* to, const float* from, long, long, long count) {
     std::memcpy(to, from, count * sizeof(float));

@@ -22,26 +22,26 @@ struct Avx512Bf16 : Avx512Registers {
   using Avx512Registers::load_part;
   using Avx512Registers::store_part;
   // Results are never added to bfloat16: the tile asks only for the type's sake.
-  SEGSPEC_INLINE static Vector load_part(const Number*, long) { return zero(); }
-  SEGSPEC_INLINE static void store_part(Number* to, long count, Vector values) {
-    _mm256_mask_storeu_epi16(to, first(count), (__m256i)_mm512_cvtneps_pbh(values));
+  SEGSPEC_INLINE static Vector load_part(const Number*, Mask) { return zero(); }
+  SEGSPEC_INLINE static void store_part(Number* to, Mask part, Vector values) {
+    _mm256_mask_storeu_epi16(to, part, (__m256i)_mm512_cvtneps_pbh(values));
   }
 
   // 16 numbers as bfloat16 in the low halves of the lanes.
-  SEGSPEC_INLINE static __m512i halves(const float* from, __mmask16 mask) {
-    return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, from)));
+  SEGSPEC_INLINE static __m512i halves(const float* from, Mask part) {
+    return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(part, from)));
   }
-  SEGSPEC_INLINE static __m512i halves(const Number* from, __mmask16 mask) {
-    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from));
+  SEGSPEC_INLINE static __m512i halves(const Number* from, Mask part) {
+    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(part, from));
   }
   // Pairs of the numbers of two lines `stride` apart, or of one line and zeros.
   template <class Source>
   SEGSPEC_INLINE static void pack(Element* to, const Source* from, long stride, long lines, long count) {
     for (long k = 0; k < count; k += lanes) {
-      const __mmask16 mask = first(count - k);
-      __m512i pairs = halves(from + k, mask);
-      if (lines == 2) pairs = _mm512_or_si512(pairs, _mm512_slli_epi32(halves(from + stride + k, mask), 16));
-      _mm512_mask_storeu_epi32(to + k, mask, pairs);
+      const Mask part = first(count - k);
+      __m512i pairs = halves(from + k, part);
+      if (lines == 2) pairs = _mm512_or_si512(pairs, _mm512_slli_epi32(halves(from + stride + k, part), 16));
+      _mm512_mask_storeu_epi32(to + k, part, pairs);
     }
   }
 };
@@ -50,11 +50,11 @@ struct Avx512Bf16 : Avx512Registers {
 struct Avx512Widened : Avx512 {
   using Avx512::load_part;
   using Avx512::store_part;
-  SEGSPEC_INLINE static Vector load_part(const std::uint16_t* from, long count) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(Avx512Bf16::halves(from, first(count)), 16));
+  SEGSPEC_INLINE static Vector load_part(const std::uint16_t* from, Mask part) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(Avx512Bf16::halves(from, part), 16));
   }
-  SEGSPEC_INLINE static void store_part(std::uint16_t* to, long count, Vector values) {
-    Avx512Bf16::store_part(to, count, values);
+  SEGSPEC_INLINE static void store_part(std::uint16_t* to, Mask part, Vector values) {
+    Avx512Bf16::store_part(to, part, values);
   }
 };
 

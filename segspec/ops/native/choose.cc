@@ -28,18 +28,17 @@ long count_places(const Convolution& shape, bool six) {
 
 }  // namespace
 
-const Kernels* choose(const Convolution& shape, Precision precision, Pass pass) {
+const Kernels* choose(const Convolution& shape, Precision precision) {
   const Processor processor = Processor::current();
   const bool tiles =
       processor.amx && shape.group_inputs() >= kFewestOfATile && shape.group_outputs() >= kFewestOfATile;
   if (tiles && precision == Precision::bfloat16) return &amx_bfloat16;
+  const long places = count_places(shape, precision != Precision::float32);
   if (precision == Precision::bfloat16) {
     if (!processor.avx512_bf16) return nullptr;
-    // Products of pairs are as quick as fewer products, but the pairs of a weight gradient have to be made first.
-    const bool fewer = pass == Pass::weight_gradient && count_places(shape, true) == 6;
-    return fewer ? &avx512_bfloat16_places6 : &avx512_bfloat16;
+    // An instruction makes two products of bfloat16 where it makes one of float32; six places save more than half.
+    return places == 6 ? &avx512_bfloat16_places6 : &avx512_bfloat16;
   }
-  const long places = count_places(shape, precision == Precision::high);
   // Six places err several times less than split numbers, and take fewer products.
   if (tiles && precision == Precision::high && places != 6) return &amx_split;
   if (processor.avx512)

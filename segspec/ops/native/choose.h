@@ -8,9 +8,7 @@ namespace segspec {
 // float32: errors of a direct sum in float32, or less. high: for float32 arrays, errors of a few times that.
 enum class Precision { float32, high, bfloat16 };
 
-enum class Pass { convolve, weight_gradient };
-
 // Null where this processor has none.
-const Kernels* choose(const Convolution& shape, Precision precision, Pass pass);
+const Kernels* choose(const Convolution& shape, Precision precision);
 
 }  // namespace segspec

@@ -159,7 +159,7 @@ ffi::Error convolve(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::Buffer<ffi::F32
                     Sizes stride, Sizes pad, Sizes dilation, std::int64_t groups, bool turned, bool high) {
   const Convolution shape =
       describe(x.dimensions(), w.dimensions(), y->dimensions(), stride, pad, dilation, groups, turned);
-  const Kernels* const kernels = choose(shape, precision(x, high), Pass::convolve);
+  const Kernels* const kernels = choose(shape, precision(x, high));
   if (kernels == nullptr) return missing();
   try {
     kernels->convolve(PoolThreads(pool), shape, x.untyped_data(), w.typed_data(), y->untyped_data());
@@ -173,7 +173,7 @@ ffi::Error weight_gradient(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffe
                            Sizes stride, Sizes pad, Sizes dilation, std::int64_t groups, bool high) {
   const Convolution shape =
       describe(x.dimensions(), dw->dimensions(), g.dimensions(), stride, pad, dilation, groups, false);
-  const Kernels* const kernels = choose(shape, precision(x, high), Pass::weight_gradient);
+  const Kernels* const kernels = choose(shape, precision(x, high));
   if (kernels == nullptr) return missing();
   try {
     kernels->weight_gradient(PoolThreads(pool), shape, x.untyped_data(), g.untyped_data(), dw->typed_data());

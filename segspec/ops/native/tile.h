@@ -19,8 +19,9 @@
 //   Number, Element    a number of x, y and g; what a lane multiplies: `depth` Numbers
 //   Vector             a register of `lanes` sums
 //   lanes, rows, panel, depth, Heights = Rows<1, ..., rows>
-//   zero, load, broadcast, multiply_add        of Vectors
-//   load_part, store_part                      of the first `count` sums of a Vector, none for a negative count
+//   zero, load, store, broadcast, multiply_add of Vectors
+//   Mask, first        a choice of lanes; the first `count` of them, none for a negative count
+//   load_part, store_part                      of the sums of a Vector that a Mask chooses
 //   pack               interleaves `depth` lines of numbers into one line of elements
 #pragma once
 
@@ -47,14 +48,21 @@ struct Target {
 template <class Isa, class Stored, int ahead, int rows, int vectors>
 void multiply(const Walk& walk, const typename Isa::Element* a, const typename Isa::Element* b,
               const Target<Stored>& target) {
+  typename Isa::Mask part[vectors];
+#pragma GCC unroll 2
+  for (int v = 0; v < vectors; ++v) part[v] = Isa::first(target.width - v * Isa::lanes);
   typename Isa::Vector sums[rows][vectors];
 #pragma GCC unroll 16
   for (int row = 0; row < rows; ++row)
 #pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v)
-      sums[row][v] = target.add ? Isa::load_part(target.data + row * target.stride + v * Isa::lanes,
-                                                 target.width - v * Isa::lanes)
-                                : Isa::zero();
+    for (int v = 0; v < vectors; ++v) sums[row][v] = Isa::zero();
+  if (target.add) {
+#pragma GCC unroll 16
+    for (int row = 0; row < rows; ++row)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v)
+        sums[row][v] = Isa::load_part(target.data + row * target.stride + v * Isa::lanes, part[v]);
+  }
 
   for (long i = 0; i < walk.outer; ++i) {
     for (long j = 0; j < walk.inner; ++j) {
@@ -79,7 +87,7 @@ void multiply(const Walk& walk, const typename Isa::Element* a, const typename I
   for (int row = 0; row < rows; ++row)
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v)
-      Isa::store_part(target.data + row * target.stride + v * Isa::lanes, target.width - v * Isa::lanes, sums[row][v]);
+      Isa::store_part(target.data + row * target.stride + v * Isa::lanes, part[v], sums[row][v]);
 }
 
 template <int... rows>

@@ -95,9 +95,10 @@ struct Layout {
     batch = ceil_div(ceil_div(tiles, batches), Isa::rows) * Isa::rows;
     chunk = small ? panels : larger(1, kFilterBytes / panel_bytes);
     // An odd number of cache lines: places would fall on the same lines of a cache otherwise.
-    inputs_slice = (ceil_div(batch * depth, 16) | 1) * 16;
-    outputs_slice = (ceil_div(batch * chunk * Isa::panel, 16) | 1) * 16;
-    filters_slice = chunk * depth * Isa::panel;
+    const auto odd_lines = [](long numbers) { return (ceil_div(numbers, 16) | 1) * 16; };
+    inputs_slice = odd_lines(batch * depth);
+    outputs_slice = odd_lines(batch * pitch());
+    filters_slice = odd_lines(depth * pitch());
   }
 
   // Numbers that a line of M has: the outputs of a chunk.
@@ -131,17 +132,17 @@ void transform_inputs(const Convolution& shape, const Layout<Isa, Scheme>& layou
       }
     }
     for (long channel = 0; channel < shape.in_channels; channel += Isa::lanes) {
-      const long count = shape.in_channels - channel;
+      const typename Isa::Mask part = Isa::first(shape.in_channels - channel);
       typename Isa::Vector d[t * t], v[t * t];
       // The next tile sees the pixels to the right, which nobody has read yet.
 #pragma GCC unroll 36
       for (int k = 0; k < t * t; ++k)
         if (k % t >= t - Scheme::outputs) __builtin_prefetch(pixels[k] + Scheme::outputs * shape.in_channels + channel);
 #pragma GCC unroll 36
-      for (int k = 0; k < t * t; ++k) d[k] = Isa::load_part(pixels[k] + channel, count);
+      for (int k = 0; k < t * t; ++k) d[k] = Isa::load_part(pixels[k] + channel, part);
       apply_twice<Isa>(Scheme::input, d, v);
 #pragma GCC unroll 36
-      for (int k = 0; k < t * t; ++k) Isa::store_part(to + k * layout.inputs_slice + channel, count, v[k]);
+      for (int k = 0; k < t * t; ++k) Isa::store_part(to + k * layout.inputs_slice + channel, part, v[k]);
     }
   }
 }
@@ -156,6 +157,7 @@ void transform_outputs(const Convolution& shape, const Layout<Isa, Scheme>& layo
   Number* const corner =
       y + ((place.image * shape.output.height + place.top) * shape.output.width + place.left) * shape.out_channels;
   for (long channel = begin; channel < end; channel += Isa::lanes) {
+    const typename Isa::Mask part = Isa::first(end - channel);
     typename Isa::Vector products[t * t], outputs[m * m];
     const Number* const next = corner + m * shape.out_channels + channel;
 #pragma GCC unroll 4
@@ -170,8 +172,7 @@ void transform_outputs(const Convolution& shape, const Layout<Isa, Scheme>& layo
 #pragma GCC unroll 4
       for (long j = 0; j < m; ++j)
         if (i < height && j < width)
-          Isa::store_part(corner + (i * shape.output.width + j) * shape.out_channels + channel,
-                          end - channel, outputs[i * m + j]);
+          Isa::store_part(corner + (i * shape.output.width + j) * shape.out_channels + channel, part, outputs[i * m + j]);
   }
 }
 
@@ -185,6 +186,7 @@ void transform_gradients(const Convolution& shape, const Layout<Isa, Scheme>& la
   const Number* const corner =
       g + ((place.image * shape.output.height + place.top) * shape.output.width + place.left) * shape.out_channels;
   for (long channel = first_panel * Isa::panel; channel < last_panel * Isa::panel; channel += Isa::lanes) {
+    const typename Isa::Mask part = Isa::first(shape.out_channels - channel);
     typename Isa::Vector outputs[m * m], products[t * t];
     const Number* const next = corner + m * shape.out_channels + channel;
 #pragma GCC unroll 4
@@ -197,13 +199,12 @@ void transform_gradients(const Convolution& shape, const Layout<Isa, Scheme>& la
       for (long j = 0; j < m; ++j)
         outputs[i * m + j] =
             i < height && j < width
-                ? Isa::load_part(corner + (i * shape.output.width + j) * shape.out_channels + channel,
-                                 shape.out_channels - channel)
+                ? Isa::load_part(corner + (i * shape.output.width + j) * shape.out_channels + channel, part)
                 : Isa::zero();
     apply_twice<Isa>(Scheme::spread, outputs, products);
     float* const line = to + (channel / Isa::panel - first_panel) * layout.batch * Isa::panel + channel % Isa::panel;
 #pragma GCC unroll 36
-    for (int k = 0; k < t * t; ++k) Isa::store_part(line + k * layout.outputs_slice, Isa::lanes, products[k]);
+    for (int k = 0; k < t * t; ++k) Isa::store(line + k * layout.outputs_slice, products[k]);
   }
 }
 
@@ -229,7 +230,7 @@ void transform_filters(const Convolution& shape, const Layout<Isa, Scheme>& layo
       apply_twice<Isa>(Scheme::filter, taps, values);
 #pragma GCC unroll 36
       for (int k = 0; k < t * t; ++k)
-        Isa::store_part(to + k * layout.filters_slice + line * Isa::panel + v, Isa::lanes, values[k]);
+        Isa::store(to + k * layout.filters_slice + line * Isa::panel + v, values[k]);
     }
   }
 }
@@ -335,11 +336,12 @@ void gather_weights(const Threads& threads, const Convolution& shape, const Layo
     const long piece = line / shape.in_channels, channel = line % shape.in_channels;
     const long top = piece % layout.pieces_down * r, left = piece / layout.pieces_down * r;
     for (long output = first_panel * Isa::panel; output < end; output += Isa::lanes) {
+      const typename Isa::Mask part = Isa::first(end - output);
       const float* from = filters + line * layout.pitch() + output - first_panel * Isa::panel;
       typename Isa::Vector values[t * t], taps[r * r];
 #pragma GCC unroll 36
       for (int k = 0; k < t * t; ++k) values[k] = Isa::load(from + k * layout.filters_slice);
-      for (long part = 1; part < parts; ++part) {
+      for (long other = 1; other < parts; ++other) {
         from += layout.places * layout.filters_slice;
 #pragma GCC unroll 36
         for (int k = 0; k < t * t; ++k) values[k] = Isa::add(values[k], Isa::load(from + k * layout.filters_slice));
@@ -352,8 +354,8 @@ void gather_weights(const Threads& threads, const Convolution& shape, const Layo
           if (top + i >= shape.kernel.height || left + j >= shape.kernel.width) continue;
           const long tap = (top + i) * shape.kernel.width + left + j;
           float* const to = dw + (tap * shape.in_channels + channel) * shape.out_channels + output;
-          const auto sum = add ? Isa::add(Isa::load_part(to, end - output), taps[i * r + j]) : taps[i * r + j];
-          Isa::store_part(to, end - output, sum);
+          const auto sum = add ? Isa::add(Isa::load_part(to, part), taps[i * r + j]) : taps[i * r + j];
+          Isa::store_part(to, part, sum);
         }
       }
     }

@@ -121,7 +121,7 @@ std::string run(const segspec_test::Case& asked, const Convolution& shape, Guard
   fill(w.as<void>(), count.w, false, &random);
 
   const Guarded y(count.y * bytes, flush, 1), again(count.y * bytes, flush, 1);
-  const segspec::Kernels* kernels = asked.kernels(shape, segspec::Pass::convolve);
+  const segspec::Kernels* const kernels = asked.kernels(shape);
   if (kernels == nullptr) return asked.processor.avx2 ? "there are no kernels" : "";
   kernels->convolve(segspec_test::NewThreads(3), shape, x.as<void>(), w.as<float>(), y.as<void>());
   kernels->convolve(segspec_test::NewThreads(1), shape, x.as<void>(), w.as<float>(), again.as<void>());
@@ -136,7 +136,6 @@ std::string run(const segspec_test::Case& asked, const Convolution& shape, Guard
   if (shape.turned) return "";
 
   const Guarded dw(count.w * 4, flush, 1), second(count.w * 4, flush, 1);
-  kernels = asked.kernels(shape, segspec::Pass::weight_gradient);
   kernels->weight_gradient(segspec_test::NewThreads(3), shape, x.as<void>(), g.as<void>(), dw.as<float>());
   kernels->weight_gradient(segspec_test::NewThreads(1), shape, x.as<void>(), g.as<void>(), second.as<float>());
   if (std::memcmp(dw.as<void>(), second.as<void>(), count.w * 4) != 0) return "weight gradient: depends on the threads";

@@ -65,9 +65,9 @@ void NewThreads::run(long count, Call call, const void* context) const {
   for (std::thread& thread : threads) thread.join();
 }
 
-const segspec::Kernels* Case::kernels(const segspec::Convolution& shape, segspec::Pass pass) const {
+const segspec::Kernels* Case::kernels(const segspec::Convolution& shape) const {
   pretended = processor;
-  return choose(shape, precision, pass);
+  return choose(shape, precision);
 }
 
 using segspec::Precision;
@@ -124,8 +124,7 @@ extern "C" int segspec_run(int number, int gradient, const long* sizes, const vo
                                       sizes[14],
                                       sizes[15],
                                       sizes[16] != 0};
-  const segspec::Pass pass = gradient ? segspec::Pass::weight_gradient : segspec::Pass::convolve;
-  const segspec::Kernels* const kernels = segspec_test::cases[number].kernels(shape, pass);
+  const segspec::Kernels* const kernels = segspec_test::cases[number].kernels(shape);
   if (kernels == nullptr) return 0;
   const Guarded first(bytes[0], Guarded::Flush::kEnd, 1), second(bytes[1], Guarded::Flush::kEnd, 1),
       found(bytes[2], Guarded::Flush::kEnd, 1);
