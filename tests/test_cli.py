@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from segspec.cli import check, main, train
@@ -186,6 +188,25 @@ def test_check_prints_its_table_and_takes_overrides(net: str, capsys: Any) -> No
     assert told == ""
     assert main(["check", net, "--set", "width=7", "--size", "16x12", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["parameters"] == 7 * 28 + 2 * 8
+
+
+def listed(folder: Path, name: str, size: tuple[int, int]) -> str:
+    """A line of a spec, for images of one (height, width)."""
+    for kind, array in (("image", np.zeros((*size, 3), np.uint8)), ("label", np.zeros(size, np.uint8))):
+        cv2.imwrite(str(folder / f"{name}-{kind}.png"), array)
+    (folder / f"{name}.txt").write_text(f"{name}-image.png {name}-label.png\n")
+    return f"  {name}: {{type: DenseImageData, source: {folder / name}.txt, batch_size: 1}}\n"
+
+
+def test_check_takes_the_size_of_the_images_where_nothing_else_says_it(net: str, tmp_path: Path, capsys: Any) -> None:
+    data = "data:\n" + listed(tmp_path, "train", (12, 20)) + listed(tmp_path, "test", (16, 24))
+    Path(net).write_text(NET.replace("input: {height: 8, width: 8}\n", data))
+    for options, size in ([], "12x20"), (["--phase", "test"], "16x24"), (["--size", "8x4"], "8x4"):
+        assert main(["check", net, *options]) == 0
+        assert capsys.readouterr().out.startswith(f"tiny, images of {size}x3, 2 classes\n")
+    (tmp_path / "train.txt").unlink()
+    assert main(["check", net]) == 2
+    assert "the size of the images is not known" in capsys.readouterr().err
 
 
 def test_check_warns_of_what_training_would_refuse(net: str, capsys: Any) -> None:
