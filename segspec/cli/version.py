@@ -27,7 +27,7 @@ def describe_versions() -> str:
     from segspec.ops.native.library import instructions
     from segspec.run.environment import describe_device
 
-    text = f"segspec {version('segspec')}, jax {jax.__version__} on {describe_device()}"
+    text = f"segspec {version('segspec')}, jax {jax.__version__} on {describe_device('float32', 'bfloat16')}"
     wanting = jax.devices()[0].platform == "cpu" and not instructions()
     return f"{text}\n{_explain_absence()}" if wanting else text
 

@@ -131,7 +131,8 @@ def resume(
         snapshot = load_newest(folder, like._asdict())
         warn(*snapshot.damaged)
         _refuse_past(snapshot.iteration, solver.max_iter, path)
-        for difference in compare_environments(snapshot.meta.get("environment", {}), describe_environment()):
+        now = describe_environment(solver.precision)
+        for difference in compare_environments(snapshot.meta.get("environment", {}), now):
             warn(Diagnostic(f"the run goes on elsewhere: {difference}", severity="warning"))
         if overrides or solver_overrides:
             say(f"changed from here on: {' '.join((*overrides, *solver_overrides))}")
@@ -190,7 +191,7 @@ class _Trainer:
         return (
             f"{plan.spec.name}: {plan.graph.parameters:,} parameters, {len(plan.train):,} training images of "
             f"{data[1]}x{data[2]}, batches of {batch}, iterations {first} to {solver.max_iter}, "
-            f"{solver.precision} on {describe_device()}"
+            f"{solver.precision} on {describe_device(solver.precision)}"
         )
 
     def _begun(self) -> None:
@@ -200,7 +201,7 @@ class _Trainer:
         metrics = {} if score is None else {"miou": score.miou, "loss": score.loss, "accuracy": score.accuracy}
         meta: dict[str, Any] = {
             "metrics": metrics,
-            "environment": describe_environment(),
+            "environment": describe_environment(self.plan.solver.precision),
             "spec": flat_text(self.plan.spec),
             "solver": solver_text(self.plan.solver),
             "batches": iteration * self.plan.solver.iter_size,
