@@ -39,4 +39,4 @@ def _explain_absence() -> str:
         return f"the native convolutions are turned off by {VARIABLE}=0"
     if not LIBRARY.exists():
         return "native convolutions were not built at installation: that takes Linux on x86-64 and a C++ compiler"
-    return "the native convolutions do not run here: the processor lacks AVX2, or they were built for other versions"
+    return "the native convolutions do not run here: the processor lacks AVX2, or they are damaged or of other versions"

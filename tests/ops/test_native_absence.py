@@ -94,6 +94,28 @@ def test_a_damaged_library_is_as_good_as_none(content: bytes, tmp_path: Path, mo
     assert load(path, monkeypatch) == ""
 
 
+LOADS = """
+import sys
+from pathlib import Path
+from segspec.ops.native import library
+library.LIBRARY = Path(sys.argv[1])
+print(repr(library.instructions()))
+"""
+
+
+@linux
+@pytest.mark.parametrize("share", [0.0001, 0.4, 0.7])
+def test_a_library_that_breaks_off_is_as_good_as_none(share: float, tmp_path: Path) -> None:
+    if not library.LIBRARY.exists():
+        pytest.skip("there is no library")
+    content = library.LIBRARY.read_bytes()
+    path = tmp_path / "libsegspec.so"
+    path.write_bytes(content[: int(len(content) * share)])
+    command = [sys.executable, "-c", LOADS, str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "''\n", "")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_another_library_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     ctypes.CDLL("libm.so.6")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def instructions() -> str:
     if wish == "0" or not LIBRARY.exists():
         return ""
     try:
+        if not _is_whole(LIBRARY):
+            return ""
         library = ctypes.CDLL(str(LIBRARY))
         if library.segspec_interface() != INTERFACE:
             return ""
@@ -40,6 +43,20 @@ def instructions() -> str:
             jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(library, target)), platform="cpu")
         library.segspec_processor.restype = ctypes.c_char_p
         return str(library.segspec_processor().decode())
-    except (OSError, AttributeError, RuntimeError, ValueError):
+    except (OSError, AttributeError, RuntimeError, ValueError, struct.error):
         # Built for another JAX, from older sources, or by a compiler whose libraries are gone: as good as absent.
         return ""
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether an ELF file of 64 bits is long enough for the segments that its header names.
+
+    A library that lacks some, because a copy or a disk broke off, ends the process when it is loaded.
+    """
+    with path.open("rb") as file:
+        header = file.read(64)
+        start, size, count = *struct.unpack_from("<Q", header, 32), *struct.unpack_from("<HH", header, 54)
+        file.seek(start)
+        segments = file.read(size * count)
+        ends = [sum(struct.unpack_from("<Q16xQ", segments, number * size + 8)) for number in range(count)]
+        return header.startswith(b"\x7fELF\2\1") and max(ends, default=0) <= file.seek(0, os.SEEK_END)
