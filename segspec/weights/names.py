@@ -56,6 +56,8 @@ class WeightsMap:
     def takers(self, graph: Graph, present: Collection[str]) -> dict[str, list[GraphLayer]]:
         """The layers of the net that take each layer of the file.
 
+        Names that the net does not have may be those inside a block of it; the first block that has them all is meant.
+
         Args:
             graph: the net.
             present: names of the layers in the file.
@@ -66,8 +68,9 @@ class WeightsMap:
         own = {layer.name: layer for layer in graph.layers}
         if not self.layers:
             return {name: [own[name]] for name in present if name in own}
-        pairs = self.layers.items()
-        faults = [self._fault(ours, ours, "net", own) for ours in self.layers if ours not in own]
+        block = self._block(own)
+        pairs = [(f"{block}{ours}", theirs) for ours, theirs in self.layers.items()]
+        faults = [self._fault(ours, ours, "net", own) for ours, _ in pairs if ours not in own]
         faults += [self._fault(ours, theirs, "file", present) for ours, theirs in pairs if theirs not in present]
         if faults:
             raise WeightsError(faults)
@@ -75,6 +78,14 @@ class WeightsMap:
         for ours, theirs in pairs:
             found.setdefault(theirs, []).append(own[ours])
         return found
+
+    def _block(self, known: Collection[str]) -> str:
+        """What stands before the names of the map in the net: nothing, or a block and a slash."""
+        first = next(iter(self.layers))
+        before = [name.removesuffix(first) for name in known if name.endswith(f"/{first}")]
+        if any(ours in known for ours in self.layers):
+            return ""
+        return next((block for block in before if all(f"{block}{ours}" in known for ours in self.layers)), "")
 
     def _fault(self, ours: str, name: str, where: str, known: Collection[str]) -> Diagnostic:
         span = (self.spans or {}).get(ours)

@@ -175,9 +175,35 @@ VGG16 = [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6
 SHIPPED = sorted(path.stem for path in (shipped("specs") / "weights").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if name.startswith("vgg16")])
+@pytest.mark.parametrize("name", ["vgg16", "vgg16_torchvision", "vgg16_bn_torchvision"])
 def test_shipped_maps_of_vgg16_fit_segnets_encoder(name: str) -> None:
     assert widths(name, "segnet_camvid") == VGG16
+
+
+@pytest.mark.parametrize("spec", ["fcn8s", "fcn16s", "fcn32s", "dilation8", "dilation10"])
+def test_the_whole_of_vgg16_fits_nets_that_slide_it(spec: str) -> None:
+    assert widths("vgg16_torchvision_fcn", spec) == [*VGG16, 4096, 4096]
+
+
+@pytest.mark.parametrize("spec", ["deeplab_v1_largefov", "deeplab_v2_vgg16", "fcn8s"])
+def test_vgg16s_convolutions_fit_nets_that_keep_caffes_names(spec: str) -> None:
+    assert widths("vgg16_torchvision_deeplab", spec) == VGG16
+
+
+def test_a_map_fits_the_first_block_that_has_its_names() -> None:
+    assert widths("resnet101", "deeplab_v2_multiscale") == widths("resnet101", "deeplab_v2_resnet101")
+    net = load_net(shipped("specs") / "deeplab_v2_multiscale.yaml")
+    graph = build(net, "DEPLOY", image_inputs(1, 32, 32, 3, labels=False))
+    takers = load_weights_map("resnet101").takers(graph, load_weights_map("resnet101").layers.values())
+    assert {layer.name.partition("/")[0] for own in takers.values() for layer in own} == {"whole"}
+    assert not any(layer.owners for own in takers.values() for layer in own)
+
+
+def test_a_block_that_lacks_a_name_of_the_map_is_not_meant(tmp_path: Path) -> None:
+    text = NET.replace("name: first", "name: a/first").replace("name: second", "name: b/second")
+    write_caffemodel(tmp_path / "w.caffemodel", "net", [CaffeLayer("conv1", "", (numbered(1),))])
+    with pytest.raises(WeightsError, match="the net has no layer 'first'"):
+        loaded(graph_of(text), tmp_path / "w.caffemodel", "layers: {first: conv1, second: conv1}")
 
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if not name.startswith("vgg16")])
@@ -197,15 +223,16 @@ def test_the_map_of_caffes_resnet_names_its_layers(shared: Path) -> None:
 
 
 def test_torchvisions_numbers_are_those_of_its_modules() -> None:
-    for name, convolution in (("vgg16_torchvision", "Conv"), ("vgg16_bn_torchvision", "Conv+BN")):
+    maps = ("vgg16_torchvision", "vgg16_torchvision_fcn", "vgg16_torchvision_deeplab")
+    for name, convolution in (*((name, "Conv") for name in maps), ("vgg16_bn_torchvision", "Conv+BN")):
         index, expected = 0, []
         for width in (2, 2, 3, 3, 3):
             for _ in range(width):
                 expected += [index] if convolution == "Conv" else [index, index + 1]
                 index += 2 if convolution == "Conv" else 3
             index += 1
-        found = [int(theirs.removeprefix("features.")) for theirs in load_weights_map(name).layers.values()]
-        assert found == expected
+        theirs = load_weights_map(name).layers.values()
+        assert [int(name.removeprefix("features.")) for name in theirs if name.startswith("features.")] == expected
 
 
 def test_the_map_in_the_pages_is_one(tmp_path: Path) -> None:
