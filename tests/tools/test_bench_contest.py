@@ -131,27 +131,21 @@ def test_seconds_are_shown_in_a_fitting_unit(seconds: float, text: str) -> None:
 
 
 def test_who_takes_part_depends_on_the_precision() -> None:
-    def names(action: str, precision: str, *named: str) -> list[str]:
-        return [each.name for each in net_contestants(action, precision, "cpu", named, "python")]
+    def names(precision: str, *named: str) -> list[str]:
+        return [each.name for each in net_contestants(precision, "cpu", named, "python")]
 
     torch = ["torch-nchw", "torch-channels-last", "torch-compile"]
-    assert names("train", "float32") == ["segspec", "pure-jax", *torch]
-    assert names("infer", "bfloat16") == ["segspec", *torch]
-    assert names("train", "high", "stock-jax", "torch-frozen") == ["stock-jax"]
+    assert names("float32") == ["segspec", "pure-jax", *torch]
+    assert names("bfloat16") == ["segspec", *torch]
+    assert names("high", "pure-jax") == ["pure-jax"]
 
 
 def test_each_runs_as_its_name_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGSPEC_TUNE", "0")
-    named = ("segspec", "pure-jax", "stock-jax")
-    contestants = net_contestants("train", "float32", "cpu", named, "python")
+    contestants = net_contestants("float32", "cpu", ("segspec", "pure-jax"), "python")
     found = {each.name: environment_of(each.environment) for each in contestants}
-    native = {name: found[name].get("SEGSPEC_NATIVE") for name in found}
-    assert native == {"segspec": None, "pure-jax": "0", "stock-jax": "0"}
-    assert {name: found[name].get("SEGSPEC_TUNE") for name in found} == {
-        "segspec": None,
-        "pure-jax": None,
-        "stock-jax": "0",
-    }
+    assert {name: found[name].get("SEGSPEC_NATIVE") for name in found} == {"segspec": None, "pure-jax": "0"}
+    assert {name: found[name].get("SEGSPEC_TUNE") for name in found} == {"segspec": None, "pure-jax": None}
 
 
 def test_the_environment_that_matters_is_told() -> None:

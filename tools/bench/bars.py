@@ -134,12 +134,9 @@ def _ratios(
 
 
 def _memory(contests: Sequence[Contest], precision: str) -> Cell:
-    """From the suite `memory` where it was run, else from `train`, on whichever device."""
-    for suite in ("memory", "train"):
-        found = [pair for device in ("cpu", "gpu") for pair in _nets(contests, suite, precision, device)]
-        figures = [Figure(ratio, of) for contest, of in found if (ratio := contest.memory_ratio("segspec")) is not None]
-        if figures:
-            break
+    """Of `train`, on whichever device."""
+    found = [pair for device in ("cpu", "gpu") for pair in _nets(contests, "train", precision, device)]
+    figures = [Figure(ratio, of) for contest, of in found if (ratio := contest.memory_ratio("segspec")) is not None]
     return Cell(1.0, tuple(figures), len(SIZES) * len(NETWORKS))
 
 

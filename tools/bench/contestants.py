@@ -18,7 +18,6 @@ class Configuration(NamedTuple):
         environment: changes of the environment (None: without the variable).
         settings: of its workers.
         precisions: contests that it takes part in without being named.
-        actions: contests that it can take part in.
         help: what it is.
     """
 
@@ -26,48 +25,29 @@ class Configuration(NamedTuple):
     environment: Mapping[str, str | None]
     settings: Mapping[str, object]
     precisions: tuple[str, ...]
-    actions: tuple[str, ...]
     help: str
 
 
 _ALL = ("float32", "high", "bfloat16")
-_BOTH = ("train", "infer")
 
 NETS: Mapping[str, Configuration] = {
-    "segspec": Configuration("segspec", {}, {}, _ALL, _BOTH, "as it is installed"),
-    "pure-jax": Configuration("segspec", {"SEGSPEC_NATIVE": "0"}, {}, ("float32",), _BOTH, "without native kernels"),
-    "stock-jax": Configuration(
-        "segspec", {"SEGSPEC_NATIVE": "0", "SEGSPEC_TUNE": "0"}, {}, (), _BOTH, "without settings of the process either"
-    ),
-    "torch-nchw": Configuration(
-        "torch", {}, {"channels_last": False, "compile": False}, _ALL, _BOTH, "PyTorch's own layout"
-    ),
-    "torch-channels-last": Configuration(
-        "torch", {}, {"channels_last": True, "compile": False}, _ALL, _BOTH, "channels_last"
-    ),
+    "segspec": Configuration("segspec", {}, {}, _ALL, "as it is installed"),
+    "pure-jax": Configuration("segspec", {"SEGSPEC_NATIVE": "0"}, {}, ("float32",), "without native kernels"),
+    "torch-nchw": Configuration("torch", {}, {"channels_last": False, "compile": False}, _ALL, "PyTorch's own layout"),
+    "torch-channels-last": Configuration("torch", {}, {"channels_last": True, "compile": False}, _ALL, "channels_last"),
     "torch-compile": Configuration(
-        "torch", {}, {"channels_last": True, "compile": True}, _ALL, _BOTH, "channels_last and torch.compile"
-    ),
-    "torch-frozen": Configuration(
-        "torch",
-        {"TORCHINDUCTOR_FREEZING": "1"},
-        {"channels_last": True, "compile": True},
-        (),
-        ("infer",),
-        "torch.compile with weights as constants",
+        "torch", {}, {"channels_last": True, "compile": True}, _ALL, "channels_last and torch.compile"
     ),
 }
 """Contestants between networks; at `bfloat16` those of PyTorch run under autocast."""
 
 
-def net_contestants(
-    action: str, precision: str, device: str, names: Sequence[str], torch_python: str
-) -> tuple[Contestant, ...]:
-    """Who trains or infers at a precision: those that are named, else those that take part by themselves."""
+def net_contestants(precision: str, device: str, names: Sequence[str], torch_python: str) -> tuple[Contestant, ...]:
+    """Who takes part at a precision: those that are named, else those that take part by themselves."""
     return tuple(
         _net_contestant(name, configuration, device, torch_python)
         for name, configuration in NETS.items()
-        if action in configuration.actions and (name in names if names else precision in configuration.precisions)
+        if (name in names if names else precision in configuration.precisions)
     )
 
 

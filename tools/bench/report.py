@@ -113,13 +113,9 @@ def _of_net(contest: Contest, entry: Entry) -> Cells:
     calls = entry.info.get("custom_calls") or {}
     native = ", ".join(f"{count} {name}" for name, count in calls.items())
     names = entry.name + (f" ({native})" if native else "")
-    return (describe_net(dict(contest.task)), names, _time(entry), _megabytes(entry.peak))
-
-
-def _of_memory(contest: Contest, entry: Entry) -> Cells:
     ratio = contest.memory_ratio(entry.name)
-    over = f"{ratio:.2f}" if ratio else ""
-    return (*_of_net(contest, entry)[:2], _megabytes(entry.peak), over, _time(entry))
+    peak = _megabytes(entry.peak) + (f" ({ratio:.2f})" if ratio else "")
+    return (describe_net(dict(contest.task)), names, _time(entry), peak)
 
 
 def _of_scaling(contest: Contest, entry: Entry) -> Cells:
@@ -146,8 +142,7 @@ def _of_start(contest: Contest, entry: Entry) -> Cells:
 
 
 COLUMNS: Mapping[str, tuple[Cells, Callable[[Contest, Entry], Cells]]] = {
-    "train": (("task", "contestant", "median", "peak memory"), _of_net),
-    "memory": (("task", "contestant", "peak memory", "over PyTorch's least", "median"), _of_memory),
+    "train": (("task", "contestant", "median", "peak memory (over PyTorch's least)"), _of_net),
     "scaling": (("task", "contestant", "median", "peak memory", "beyond the start"), _of_scaling),
     "pool": (("task", "contestant", "median", "GFLOP/s"), _of_operation),
     "conv": (("task", "contestant", "median", "GFLOP/s"), _of_operation),

@@ -1,4 +1,4 @@
-"""Suites between networks: `train`, `infer`, `memory`."""
+"""Suites between networks: `train` and `infer`."""
 
 from __future__ import annotations
 
@@ -12,26 +12,18 @@ from bench.contestants import net_contestants
 from bench.options import Options
 from bench.results import Contest, Entry
 
-MEMORY_ROUNDS = 3
-
 
 def run_train(options: Options) -> Iterator[Contest]:
     """Iterations of a training, at every combination of what the options name."""
-    return _run("train", "train", options)
+    return _run("train", options)
 
 
 def run_infer(options: Options) -> Iterator[Contest]:
     """From images on the device to the class of each pixel."""
-    return _run("infer", "infer", options)
+    return _run("infer", options)
 
 
-def run_memory(options: Options) -> Iterator[Contest]:
-    """The peak of a training; a few rounds, as it hardly varies."""
-    rules = replace(options.rules, rounds=min(options.rules.rounds, MEMORY_ROUNDS), turn_seconds=0.0)
-    return _run("memory", "train", replace(options, rules=rules))
-
-
-def _run(suite: str, action: str, options: Options) -> Iterator[Contest]:
+def _run(action: str, options: Options) -> Iterator[Contest]:
     combinations = product(options.networks, options.sizes, options.batches, options.precisions)
     for network, size, batch, precision in combinations:
         task = {
@@ -42,14 +34,14 @@ def _run(suite: str, action: str, options: Options) -> Iterator[Contest]:
             "precision": precision,
             "device": options.device,
         }
-        yield run_net(suite, task, options)
+        yield run_net(action, task, options)
 
 
 def run_net(suite: str, task: dict[str, Any], options: Options) -> Contest:
     """One contest between networks."""
     options.rules.say(f"{suite}: {describe_net(task)}")
     names = (options.contestants, options.torch_python)
-    contestants = net_contestants(task["action"], task["precision"], task["device"], *names)
+    contestants = net_contestants(task["precision"], task["device"], *names)
     with Team(contestants, options.rules) as team:
         return refuse_other_networks(team.contest(suite, task))
 

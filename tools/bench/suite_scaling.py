@@ -59,7 +59,7 @@ def _contest(task: dict[str, Any], before: Contest | None, options: Options) -> 
     entries: list[Entry] = []
     load: tuple[float, ...] = ()
     names = (options.contestants, options.torch_python)
-    for contestant in net_contestants("train", task["precision"], task["device"], *names):
+    for contestant in net_contestants(task["precision"], task["device"], *names):
         reason = None if before is None else refuse_size(before, contestant.name, pixels(task), free_memory())
         if reason is not None and task["device"] == "cpu":
             options.rules.say(f"  {contestant.name}: left out: {reason}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from bench.options import Options
 from bench.results import Contest
 from bench.suite_data import run_data
-from bench.suite_nets import run_infer, run_memory, run_train
+from bench.suite_nets import run_infer, run_train
 from bench.suite_ops import run_convolution, run_pool
 from bench.suite_scaling import run_scaling
 from bench.suite_startup import run_startup
@@ -15,7 +15,6 @@ from bench.suite_startup import run_startup
 SUITES: Mapping[str, Callable[[Options], Iterator[Contest]]] = {
     "train": run_train,
     "infer": run_infer,
-    "memory": run_memory,
     "startup": run_startup,
     "data": run_data,
     "pool": run_pool,
