@@ -6,10 +6,9 @@ value may be a text with a `$name` in it, since params, blocks and loops fill it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from pydantic import BaseModel
+from model_schema import Schema, cleaned, fillable, model_schema, plain_schema
 
 from segspec.layers import LAYERS
 from segspec.layers.base import Filler, Layer
@@ -22,13 +21,11 @@ from segspec.spec.solver import NEEDS, Solver
 from segspec.syntax.blocks import BRANCHES, KINDS, USE_FIELDS
 from segspec.syntax.budget import MAX_LAYERS
 
-Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SOURCES = tuple(layer for layer in LAYERS if issubclass(layer, DataLayer))
 USED = tuple(layer for layer in LAYERS if layer.role != "data")
 """The types that stand under `layers:`."""
 
-_NOISE = ("title", "message", "default")
 _NAMES: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 _COMMON: dict[str, Schema] = {
     "name": {
@@ -88,9 +85,9 @@ def spec_schema() -> Schema:
                 "properties": {name: {"$ref": f"#/$defs/common_{name}"} for name in _BLOCK_USE},
             },
             "block": _block(),
-            **{f"common_{name}": _fillable(schema) for name, schema in _COMMON.items()},
-            "Filler": _model(Filler),
-            "BlobRule": _model(BlobRule),
+            **{f"common_{name}": fillable(schema) for name, schema in _COMMON.items()},
+            "Filler": model_schema(Filler),
+            "BlobRule": model_schema(BlobRule),
             **{layer.type: _layer_type(layer) for layer in USED},
             **{source.type: _source(source) for source in SOURCES},
         },
@@ -99,7 +96,7 @@ def spec_schema() -> Schema:
 
 def solver_schema() -> Schema:
     """The schema of a solver file, with the fields that each learning rate policy needs."""
-    schema = _cleaned(Solver.model_json_schema())
+    schema = cleaned(Solver.model_json_schema())
     needs = [
         {
             "if": {"properties": {"lr_policy": {"const": policy}}, "required": ["lr_policy"]},
@@ -136,11 +133,11 @@ _CLASS_NAMES: Schema = {
 
 def _class_table() -> Schema:
     """A class table, whose `classes` may be names alone."""
-    table = _model_plain(_TableFile)
+    table = plain_schema(_TableFile)
     classes = table["properties"]["classes"]
     description = {"description": classes.pop("description")}
     table["properties"]["classes"] = {**description, "anyOf": [classes, _CLASS_NAMES]}
-    return _fillable(table)
+    return fillable(table)
 
 
 def _top_level() -> dict[str, Schema]:
@@ -168,11 +165,11 @@ def _top_level() -> dict[str, Schema]:
             "propertyNames": {"not": {"enum": [layer.type for layer in LAYERS]}},
             "additionalProperties": {"$ref": "#/$defs/block"},
         },
-        "input": _fillable(_model_plain(InputSize)),
+        "input": fillable(plain_schema(InputSize)),
         "data": {
             "description": "Sources of images.",
             "type": "object",
-            "properties": {phase: _fillable(_any_source()) for phase in PHASES},
+            "properties": {phase: fillable(_any_source()) for phase in PHASES},
             "additionalProperties": False,
         },
         "layers": {"description": "The layers in order; each reads the feature before it.", "$ref": "#/$defs/layers"},
@@ -199,7 +196,7 @@ def _layer(types: list[str], bare: list[str]) -> Schema:
                 "description": "Lists of equal length; `do` is carried out once a row.",
                 "type": "object",
                 "minProperties": 1,
-                "additionalProperties": _fillable({"type": "array"}),
+                "additionalProperties": fillable({"type": "array"}),
             },
             "do": {"description": "The layers of the loop.", "$ref": "#/$defs/layers"},
             **{kind: _branches(kind) for kind in BRANCHES},
@@ -255,7 +252,7 @@ def _block() -> Schema:
 
 
 def _layer_type(layer: type[Layer]) -> Schema:
-    schema = _model(layer)
+    schema = model_schema(layer)
     needed = schema.get("required")
     common = {name: {"$ref": f"#/$defs/common_{name}"} for name in _COMMON}
     return {
@@ -266,7 +263,7 @@ def _layer_type(layer: type[Layer]) -> Schema:
 
 
 def _source(source: type[DataLayer]) -> Schema:
-    schema = _model(source)
+    schema = model_schema(source)
     return {**schema, "properties": {"type": {"const": source.type}, **schema["properties"]}}
 
 
@@ -280,78 +277,3 @@ def _any_source() -> Schema:
             {"if": {"properties": {"type": {"const": name}}}, "then": {"$ref": f"#/$defs/{name}"}} for name in types
         ],
     }
-
-
-def _model(model: type[BaseModel]) -> Schema:
-    """A model's schema in which every value may be a text that is filled in."""
-    schema = _model_plain(model)
-    properties = {name: _fillable(_with_default(model, name, field)) for name, field in schema["properties"].items()}
-    return {**schema, "properties": properties}
-
-
-def _model_plain(model: type[BaseModel]) -> Schema:
-    schema = model.model_json_schema(by_alias=True)
-    definitions = schema.pop("$defs", {})
-    inlined = _inlined(schema, {name: body for name, body in definitions.items() if name != "Filler"})
-    return _cleaned(inlined)
-
-
-def _inlined(node: Any, definitions: Mapping[str, Schema]) -> Any:
-    """The schema with references to local definitions replaced by these."""
-    if isinstance(node, list):
-        return [_inlined(item, definitions) for item in node]
-    if not isinstance(node, dict):
-        return node
-    name = str(node.get("$ref", "")).removeprefix("#/$defs/")
-    if name in definitions:
-        rest = {key: value for key, value in node.items() if key != "$ref"}
-        return _inlined({**_cleaned(definitions[name]), **rest}, definitions)
-    return {key: _inlined(value, definitions) for key, value in node.items()}
-
-
-def _cleaned(schema: Schema) -> Schema:
-    """The schema without pydantic's titles and our own notes; descriptions in one line."""
-    properties = schema.get("properties", {})
-    fields = {
-        name: {key: value for key, value in field.items() if key not in _NOISE} for name, field in properties.items()
-    }
-    top = {key: value for key, value in schema.items() if key not in _NOISE}
-    if "description" in top:
-        top["description"] = " ".join(top["description"].split())
-    return {**top, "properties": fields}
-
-
-def _with_default(model: type[BaseModel], name: str, field: Schema) -> Schema:
-    """The field with its default as a user would write it."""
-    info = model.model_fields[name if name in model.model_fields else f"{name}_"]
-    if info.is_required() or info.default in (None, ()):
-        return field
-    return {**field, "default": plain_default(info.default)}
-
-
-def plain_default(value: object) -> object:
-    """A default as a user would write it: fillers without their own defaults, pairs of equal numbers as one."""
-    if isinstance(value, Filler):
-        return {"type": value.type, **value.model_dump(exclude_defaults=True, exclude={"type"})}
-    if isinstance(value, tuple):
-        return value[0] if len(set(value)) == 1 and all(isinstance(item, int) for item in value) else list(value)
-    return value
-
-
-def _fillable(schema: Schema) -> Schema:
-    """The schema, or a text with a `$name`, here and inside lists and mappings."""
-    about: Schema = {key: schema[key] for key in ("description", "default") if key in schema}
-    bare = {key: value for key, value in schema.items() if key not in about}
-    if bare.get("type") == "string" and "enum" not in bare:
-        return schema
-    return {**about, "anyOf": [*_alternatives(bare), {"$ref": "#/$defs/filled_in"}]}
-
-
-def _alternatives(schema: Schema) -> list[Schema]:
-    """The alternatives of a schema, with everything inside them fillable."""
-    if set(schema) == {"anyOf"}:
-        return [inner for choice in schema["anyOf"] for inner in _alternatives(choice)]
-    inside = {key: _fillable(schema[key]) for key in ("items", "additionalProperties") if schema.get(key)}
-    if "properties" in schema:
-        inside["properties"] = {name: _fillable(field) for name, field in schema["properties"].items()}
-    return [{**schema, **inside}]

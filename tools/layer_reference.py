@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from json_schema import plain_default
+from model_schema import plain_default
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
