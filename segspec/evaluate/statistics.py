@@ -14,7 +14,7 @@ import numpy.typing as npt
 from segspec.graph.graph import Graph, GraphLayer
 from segspec.layers.data import DataLayer
 from segspec.net import Tree, apply
-from segspec.ops.normalize import batch_moments
+from segspec.ops.channels import batch_moments
 
 Mode = Literal["exact", "tutorial"]
 Vector = npt.NDArray[np.float64]

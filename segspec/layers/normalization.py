@@ -22,15 +22,14 @@ from segspec.layers.base import (
     ShapeError,
     StateSpec,
 )
+from segspec.ops.channels import channel_axes, per_channel
 from segspec.ops.normalize import (
     batch_normalize,
-    channel_axes,
     local_response_across,
     local_response_within,
     mean_variance_normalize,
     normalize_length,
     normalize_with,
-    per_channel,
 )
 from segspec.schema.types import Count, Fraction, Real
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from segspec.ops import native
+from segspec.ops.channels import sum_channels
 from segspec.ops.native import Geometry
 from segspec.ops.phases import deconvolve_phases
 from segspec.ops.window import Pair, convolution_output, deconvolution_output
@@ -109,8 +110,7 @@ def _add_bias_forward(y: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Arr
 
 
 def _add_bias_backward(bias: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
-    axes = tuple(range(cotangent.ndim - 1))
-    return cotangent, jnp.sum(cotangent.astype(jnp.float32), axes).astype(bias.dtype)
+    return cotangent, sum_channels(cotangent).astype(bias.dtype)
 
 
 add_bias.defvjp(_add_bias_forward, _add_bias_backward)

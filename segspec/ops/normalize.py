@@ -8,34 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from segspec.ops import native
+from segspec.ops.channels import Moments, batch_moments, channel_axes, is_native, per_channel
 from segspec.ops.pooling import average_pool
 from segspec.ops.schedule import wait_for
 from segspec.ops.window import PoolWindow
-
-Moments = tuple[jax.Array, jax.Array]
-
-
-def channel_axes(x: jax.Array) -> tuple[int, tuple[int, ...]]:
-    """The axis of the channels, and all others: last for rank 4, Caffe's axis 1 otherwise."""
-    channel = x.ndim - 1 if x.ndim == 4 else min(1, x.ndim - 1)
-    return channel, tuple(axis for axis in range(x.ndim) if axis != channel)
-
-
-def per_channel(values: jax.Array, x: jax.Array) -> jax.Array:
-    """A vector of one value a channel, shaped to broadcast against x."""
-    channel, _ = channel_axes(x)
-    return values.reshape([-1 if axis == channel else 1 for axis in range(x.ndim)])
-
-
-def batch_moments(x: jax.Array) -> Moments:
-    """Mean and biased variance of each channel over batch and positions, in float32.
-
-    The variance is the mean of the squared deviations, which large means do not harm.
-    """
-    _, axes = channel_axes(x)
-    values = x.astype(jnp.float32)
-    mean = jnp.mean(values, axes)
-    return mean, jnp.mean(jnp.square(values - per_channel(mean, x)), axes)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -71,10 +48,24 @@ def _batch_normalize_forward(
 def _batch_normalize_backward(
     eps: float, residuals: _Residuals, cotangents: tuple[jax.Array, Moments]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    x, mean, inverse, scale = residuals
+    x, *used = residuals
+    dy = cotangents[0]
+    arguments = (wait_for(x, dy), dy, *used)
+    if not is_native(x):
+        return _normalize_backward(*arguments)
+    gradients: tuple[jax.Array, jax.Array, jax.Array] = lax.platform_dependent(
+        *arguments, cpu=native.normalize_backward, default=_normalize_backward
+    )
+    return gradients
+
+
+def _normalize_backward(
+    x: jax.Array, dy: jax.Array, mean: jax.Array, inverse: jax.Array, scale: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The gradients of `batch_normalize` by x, scale and shift."""
     channel, axes = channel_axes(x)
-    dy = cotangents[0].astype(jnp.float32)
-    normal = (wait_for(x.astype(jnp.float32), dy) - per_channel(mean, x)) * per_channel(inverse, x)
+    dy = dy.astype(jnp.float32)
+    normal = (x.astype(jnp.float32) - per_channel(mean, x)) * per_channel(inverse, x)
     dshift = jnp.sum(dy, axes)
     dscale = jnp.sum(dy * normal, axes)
     count = x.size // x.shape[channel]

@@ -11,7 +11,7 @@ import pytest
 from segspec.evaluate.model import Model, deploy_graph
 from segspec.evaluate.unfolded import find_unfolded
 from segspec.net import apply
-from segspec.ops.normalize import batch_moments
+from segspec.ops.channels import batch_moments
 
 LAYER = """  - Convolution: {{name: conv{0}, num_output: 8, kernel_size: 3, pad: 1, bias_term: false}}
   - BN: {{name: bn{0}, bn_mode: {1}}}

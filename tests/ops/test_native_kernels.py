@@ -116,6 +116,15 @@ class Kernels:
         assert there, f"no kernels for {case}"
         return found
 
+    def run_channels(self, case: str, x: Array, g: Array, vectors: Array, *, threads: int = 2) -> tuple[Array, Array]:
+        """dx, and (sums of x, mean, variance, dscale, dshift)."""
+        pixels, channels = x.shape
+        dx, found = np.empty_like(x), np.empty((5, channels), np.float32)
+        pointers = [ctypes.c_void_p(array.ctypes.data) for array in (x, g, vectors, dx, found)]
+        sizes = (ctypes.c_long(pixels), ctypes.c_long(channels))
+        assert self._library.segspec_run_channels(CASES.index(case), *sizes, *pointers, threads)
+        return dx, found
+
 
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
@@ -269,3 +278,40 @@ def test_tiles_are_real_where_they_are_not_emulated(tmp_path: Path) -> None:
     wanted = {"ldtilecfg", "tileloadd", "tilestored", "tilezero", "tdpbf16ps", "tilerelease"}
     assert wanted <= set(code.split())
     assert "tdpbf16ps %tmm7,%tmm5,%tmm3" in code  # the sums last, as the assembler writes it
+
+
+@pytest.mark.parametrize("case", ["avx2 float32", "avx512 float32", "avx512_bf16 bfloat16"])
+@settings(max_examples=15)
+@given(pixels=st.integers(1, 300), channels=st.one_of(st.integers(1, 70), st.sampled_from([128, 512])))
+@example(1, 1)
+@example(5000, 64)
+@example(20000, 3)
+def test_sums_over_pixels_agree_with_sums_in_double(kernels: Kernels, case: str, pixels: int, channels: int) -> None:
+    if not kernels.has(case):
+        pytest.skip("this processor lacks the instructions")
+    rng = np.random.default_rng(pixels)
+    kind = bfloat16 if case.endswith("bfloat16") else np.float32
+    x, g = ((rng.normal(size=(pixels, channels)) + offset).astype(kind) for offset in (30, 0.5))
+    wide_x, wide_g = x.astype(np.float64), g.astype(np.float64)
+    mean, inverse = wide_x.mean(0), 1 / np.sqrt(wide_x.var(0) + 1e-3)
+    scale = rng.normal(size=channels)
+    vectors = np.stack([mean, inverse, scale]).astype(np.float32)
+    dx, found = kernels.run_channels(case, x, g, vectors)
+
+    normal = (wide_x - mean) * inverse
+    dscale, dshift = (wide_g * normal).sum(0), wide_g.sum(0)
+    exact = scale * inverse * (wide_g - dshift / pixels - normal * dscale / pixels)
+    size = 1 + np.abs(wide_g).sum(0)  # of what is summed: the terms may cancel
+    for sums, expected, tolerance in zip(
+        found,
+        (wide_x.sum(0), mean, wide_x.var(0), dscale, dshift),
+        (1e-6 * np.abs(wide_x).sum(0), 3e-6 * np.abs(mean), 1e-5 * (wide_x.var(0) + 1e-3), 3e-5 * size, 1e-6 * size),
+        strict=True,
+    ):
+        assert np.all(np.abs(sums - expected) <= tolerance)
+    rounding = np.abs(exact) * 2.0**-8 if kind is bfloat16 else 0
+    assert np.all(np.abs(dx.astype(np.float64) - exact) <= 1e-4 * np.abs(scale * inverse) + rounding)
+
+    again = kernels.run_channels(case, x, g, vectors, threads=1)
+    np.testing.assert_array_equal(found, again[1])
+    np.testing.assert_array_equal(dx.view(np.uint8), again[0].view(np.uint8))

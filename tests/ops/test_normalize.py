@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segspec.ops.normalize import (
-    batch_moments,
     batch_normalize,
     local_response_across,
     local_response_within,
@@ -31,29 +30,15 @@ def channels_last(x: Array) -> Array:
     return np.moveaxis(x, -1 if x.ndim == 4 else 1, -1).reshape(-1, x.shape[-1 if x.ndim == 4 else 1]).astype(float)
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 5, 3), (6, 3), (2, 3, 7), (2, 3, 4, 2, 2)])
-def test_moments_of_each_channel(shape: tuple[int, ...]) -> None:
-    x = normal(shape) * 3 + 1
-    mean, variance = batch_moments(jnp.asarray(x))
-    np.testing.assert_allclose(mean, channels_last(x).mean(0), rtol=1e-5)
-    np.testing.assert_allclose(variance, channels_last(x).var(0), rtol=1e-5)
-
-
 @pytest.mark.parametrize("offset", [1e3, 1e4, -1e5])
-def test_large_means_leave_the_variance_alone(offset: float) -> None:
+def test_large_means_do_no_harm(offset: float) -> None:
     x = normal((2, 30, 40, 4)) + np.float32(offset)
-    variance = channels_last(x).var(0)
-    np.testing.assert_allclose(batch_moments(jnp.asarray(x))[1], variance, rtol=1e-4)
     y = batch_normalize(jnp.asarray(x), jnp.ones(4), jnp.zeros(4), 1e-9)[0]
     np.testing.assert_allclose(jnp.std(y, (0, 1, 2)), np.ones(4), rtol=1e-4)
 
 
-def test_bfloat16_is_measured_in_float32() -> None:
+def test_bfloat16_stays_what_it_is() -> None:
     x = jnp.asarray(normal((2, 20, 20, 2)) + 10, jnp.bfloat16)
-    mean, variance = batch_moments(x)
-    exact = channels_last(np.asarray(x.astype(jnp.float32)))
-    np.testing.assert_allclose(mean, exact.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(variance, exact.var(0), rtol=1e-4)
     y, _ = batch_normalize(x, jnp.ones(2), jnp.zeros(2), EPS)
     assert y.dtype == jnp.bfloat16
     dx, dscale, _ = jax.grad(lambda *a: jnp.sum(batch_normalize(*a, EPS)[0].astype(jnp.float32) ** 2), (0, 1, 2))(
@@ -69,7 +54,8 @@ def test_gradient_is_the_one_of_the_formula(shape: tuple[int, ...]) -> None:
     weights = jnp.asarray(normal(shape, 7))
 
     def plain(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
-        mean, variance = batch_moments(x)
+        axes = tuple(range(x.ndim - 1))
+        mean, variance = jnp.mean(x, axes), jnp.var(x, axes)
         return jnp.sum(normalize_with(x, mean, jax.lax.rsqrt(variance + EPS), scale, shift) * weights)
 
     def ours(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:

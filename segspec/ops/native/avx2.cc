@@ -1,6 +1,7 @@
 // Kernels for processors with AVX2 and FMA.
 #include <immintrin.h>
 
+#include "channels.h"
 #include "convolve.h"
 #include "weight_gradient.h"
 #include "winograd.h"
@@ -28,6 +29,7 @@ struct Avx2 {
 
   SEGSPEC_INLINE static Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
   SEGSPEC_INLINE static Vector subtract(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
+  SEGSPEC_INLINE static Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
   SEGSPEC_INLINE static Vector scale(float factor, Vector a) { return _mm256_mul_ps(_mm256_set1_ps(factor), a); }
   SEGSPEC_INLINE static Vector scale_add(float factor, Vector a, Vector sum) {
     return _mm256_fmadd_ps(_mm256_set1_ps(factor), a, sum);
@@ -51,5 +53,6 @@ struct Avx2 {
 const Kernels avx2_float32 = {convolve<Avx2>, weight_gradient<Avx2>};
 const Kernels avx2_float32_places4 = with_places<Avx2, float, 4>();
 const Kernels avx2_float32_places6 = with_places<Avx2, float, 6>();
+const ChannelKernels avx2_channels_float32 = channel_kernels<Avx2, float>();
 
 }  // namespace segspec

@@ -23,6 +23,7 @@ struct Avx512Registers {
   SEGSPEC_INLINE static void store(float* to, Vector values) { _mm512_storeu_ps(to, values); }
   SEGSPEC_INLINE static Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
   SEGSPEC_INLINE static Vector subtract(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
+  SEGSPEC_INLINE static Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
   SEGSPEC_INLINE static Vector scale(float factor, Vector a) { return _mm512_mul_ps(_mm512_set1_ps(factor), a); }
   SEGSPEC_INLINE static Vector scale_add(float factor, Vector a, Vector sum) {
     return _mm512_fmadd_ps(_mm512_set1_ps(factor), a, sum);

@@ -1,4 +1,5 @@
 // Kernels for processors with AVX-512 BF16: an instruction multiplies 16 pairs of bfloat16 and adds each to a float32.
+#include "channels.h"
 #include "convolve.h"
 #include "weight_gradient.h"
 #include "winograd.h"
@@ -62,5 +63,6 @@ struct Avx512Widened : Avx512 {
 
 const Kernels avx512_bfloat16 = {convolve<Avx512Bf16>, weight_gradient<Avx512Bf16>};
 const Kernels avx512_bfloat16_places6 = with_places<Avx512Widened, std::uint16_t, 6>();
+const ChannelKernels avx512_channels_bfloat16 = channel_kernels<Avx512Widened, std::uint16_t>();
 
 }  // namespace segspec

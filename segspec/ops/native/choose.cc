@@ -47,4 +47,11 @@ const Kernels* choose(const Convolution& shape, Precision precision) {
   return nullptr;
 }
 
+const ChannelKernels* choose_channels(bool bfloat16) {
+  const Processor processor = Processor::current();
+  if (bfloat16) return processor.avx512_bf16 ? &avx512_channels_bfloat16 : nullptr;
+  if (processor.avx512) return &avx512_channels_float32;
+  return processor.avx2 ? &avx2_channels_float32 : nullptr;
+}
+
 }  // namespace segspec

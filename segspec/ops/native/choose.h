@@ -11,4 +11,7 @@ enum class Precision { float32, high, bfloat16 };
 // Null where this processor has none.
 const Kernels* choose(const Convolution& shape, Precision precision);
 
+// The same for sums over pixels.
+const ChannelKernels* choose_channels(bool bfloat16);
+
 }  // namespace segspec

@@ -1,4 +1,4 @@
-// What XLA calls: two custom calls, the choice of kernels for this processor, threads and scratch memory.
+// What XLA calls: custom calls, the choice of kernels for this processor, threads and scratch memory.
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
@@ -140,6 +140,7 @@ class PoolThreads final : public Threads {
 // ---- custom calls
 
 using Sizes = ffi::Span<const std::int64_t>;
+using Numbers = ffi::Buffer<ffi::F32>;
 
 Convolution describe(ffi::AnyBuffer::Dimensions x, ffi::AnyBuffer::Dimensions w, ffi::AnyBuffer::Dimensions y, Sizes stride,
                      Sizes pad, Sizes dilation, std::int64_t groups, bool turned) {
@@ -152,35 +153,61 @@ Precision precision(const ffi::AnyBuffer& x, bool high) {
   return high ? Precision::high : Precision::float32;
 }
 
-ffi::Error missing() { return ffi::Error(ffi::ErrorCode::kUnimplemented, "segspec: no convolution for this processor"); }
-ffi::Error full() { return ffi::Error(ffi::ErrorCode::kResourceExhausted, "segspec: no memory for a convolution"); }
-
-ffi::Error convolve(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::Buffer<ffi::F32> w, ffi::Result<ffi::AnyBuffer> y,
-                    Sizes stride, Sizes pad, Sizes dilation, std::int64_t groups, bool turned, bool high) {
-  const Convolution shape =
-      describe(x.dimensions(), w.dimensions(), y->dimensions(), stride, pad, dilation, groups, turned);
-  const Kernels* const kernels = choose(shape, precision(x, high));
-  if (kernels == nullptr) return missing();
+// Runs a kernel, if there is one; what it throws must not reach XLA.
+template <class Chosen, class Run>
+ffi::Error call(const Chosen* kernels, const Run& run) {
+  if (kernels == nullptr) return ffi::Error(ffi::ErrorCode::kUnimplemented, "segspec: no kernel for this processor");
   try {
-    kernels->convolve(PoolThreads(pool), shape, x.untyped_data(), w.typed_data(), y->untyped_data());
+    run(*kernels);
   } catch (const std::bad_alloc&) {
-    return full();
+    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "segspec: no memory for a kernel");
   }
   return ffi::Error::Success();
 }
 
-ffi::Error weight_gradient(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer g, ffi::Result<ffi::Buffer<ffi::F32>> dw,
+ffi::Error convolve(ffi::ThreadPool pool, ffi::AnyBuffer x, Numbers w, ffi::Result<ffi::AnyBuffer> y, Sizes stride,
+                    Sizes pad, Sizes dilation, std::int64_t groups, bool turned, bool high) {
+  const Convolution shape =
+      describe(x.dimensions(), w.dimensions(), y->dimensions(), stride, pad, dilation, groups, turned);
+  return call(choose(shape, precision(x, high)), [&](const Kernels& kernels) {
+    kernels.convolve(PoolThreads(pool), shape, x.untyped_data(), w.typed_data(), y->untyped_data());
+  });
+}
+
+ffi::Error weight_gradient(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer g, ffi::Result<Numbers> dw,
                            Sizes stride, Sizes pad, Sizes dilation, std::int64_t groups, bool high) {
   const Convolution shape =
       describe(x.dimensions(), dw->dimensions(), g.dimensions(), stride, pad, dilation, groups, false);
-  const Kernels* const kernels = choose(shape, precision(x, high));
-  if (kernels == nullptr) return missing();
-  try {
-    kernels->weight_gradient(PoolThreads(pool), shape, x.untyped_data(), g.untyped_data(), dw->typed_data());
-  } catch (const std::bad_alloc&) {
-    return full();
-  }
-  return ffi::Error::Success();
+  return call(choose(shape, precision(x, high)), [&](const Kernels& kernels) {
+    kernels.weight_gradient(PoolThreads(pool), shape, x.untyped_data(), g.untyped_data(), dw->typed_data());
+  });
+}
+
+Channels describe(const ffi::AnyBuffer& x) {
+  const long channels = x.dimensions().back();
+  return {static_cast<long>(x.element_count()) / channels, channels};
+}
+
+ffi::Error sum_channels(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::Result<Numbers> sums) {
+  return call(choose_channels(x.element_type() == ffi::BF16), [&](const ChannelKernels& kernels) {
+    kernels.sum(PoolThreads(pool), describe(x), x.untyped_data(), sums->typed_data());
+  });
+}
+
+ffi::Error moments(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::Result<Numbers> mean, ffi::Result<Numbers> variance) {
+  return call(choose_channels(x.element_type() == ffi::BF16), [&](const ChannelKernels& kernels) {
+    kernels.moments(PoolThreads(pool), describe(x), x.untyped_data(), mean->typed_data(), variance->typed_data());
+  });
+}
+
+ffi::Error normalize_backward(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer g, Numbers mean, Numbers inverse,
+                              Numbers scale, ffi::Result<ffi::AnyBuffer> dx, ffi::Result<Numbers> dscale,
+                              ffi::Result<Numbers> dshift) {
+  return call(choose_channels(x.element_type() == ffi::BF16), [&](const ChannelKernels& kernels) {
+    kernels.normalize_backward(PoolThreads(pool), describe(x), x.untyped_data(), g.untyped_data(),
+                               {mean.typed_data(), inverse.typed_data(), scale.typed_data()}, dx->untyped_data(),
+                               dscale->typed_data(), dshift->typed_data());
+  });
 }
 
 }  // namespace
@@ -193,11 +220,11 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(segspec_convolve, segspec::convolve,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Arg<segspec::Numbers>()
                                   .Ret<ffi::AnyBuffer>()
-                                  .Attr<ffi::Span<const std::int64_t>>("stride")
-                                  .Attr<ffi::Span<const std::int64_t>>("pad")
-                                  .Attr<ffi::Span<const std::int64_t>>("dilation")
+                                  .Attr<segspec::Sizes>("stride")
+                                  .Attr<segspec::Sizes>("pad")
+                                  .Attr<segspec::Sizes>("dilation")
                                   .Attr<std::int64_t>("groups")
                                   .Attr<bool>("turned")
                                   .Attr<bool>("high"));
@@ -207,18 +234,40 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(segspec_weight_gradient, segspec::weight_gradient,
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<ffi::AnyBuffer>()
                                   .Arg<ffi::AnyBuffer>()
-                                  .Ret<ffi::Buffer<ffi::F32>>()
-                                  .Attr<ffi::Span<const std::int64_t>>("stride")
-                                  .Attr<ffi::Span<const std::int64_t>>("pad")
-                                  .Attr<ffi::Span<const std::int64_t>>("dilation")
+                                  .Ret<segspec::Numbers>()
+                                  .Attr<segspec::Sizes>("stride")
+                                  .Attr<segspec::Sizes>("pad")
+                                  .Attr<segspec::Sizes>("dilation")
                                   .Attr<std::int64_t>("groups")
                                   .Attr<bool>("high"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(segspec_sum_channels, segspec::sum_channels,
+                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<ffi::AnyBuffer>().Ret<segspec::Numbers>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(segspec_moments, segspec::moments,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Ret<segspec::Numbers>()
+                                  .Ret<segspec::Numbers>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(segspec_normalize_backward, segspec::normalize_backward,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<segspec::Numbers>()
+                                  .Arg<segspec::Numbers>()
+                                  .Arg<segspec::Numbers>()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Ret<segspec::Numbers>()
+                                  .Ret<segspec::Numbers>());
 
 // What this processor can do: the name of the best instructions in use.
 extern "C" const char* segspec_processor() { return segspec::Processor::current().name(); }
 
 // Counted up, as INTERFACE in library.py, when the arguments of these functions change: a library of older sources is then
 // left alone.
-extern "C" std::int64_t segspec_interface() { return 1; }
+extern "C" std::int64_t segspec_interface() { return 2; }
 
 #pragma GCC visibility pop

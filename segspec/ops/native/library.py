@@ -16,7 +16,15 @@ VARIABLE = "SEGSPEC_NATIVE"
 VALUES = ("", "0", "none", "avx2", "avx512", "avx512_bf16", "amx")
 """What the variable may say: nothing, no library, no instructions it could use, or the best that it may use."""
 LIBRARY = Path(__file__).with_name("libsegspec.so")
-INTERFACE = 1
+TARGETS = (
+    "segspec_convolve",
+    "segspec_weight_gradient",
+    "segspec_sum_channels",
+    "segspec_moments",
+    "segspec_normalize_backward",
+)
+"""The library's functions that XLA calls."""
+INTERFACE = 2
 """What the library answers if its functions take what this version gives them."""
 
 
@@ -39,7 +47,7 @@ def instructions() -> str:
         library = ctypes.CDLL(str(LIBRARY))
         if library.segspec_interface() != INTERFACE:
             return ""
-        for target in ("segspec_convolve", "segspec_weight_gradient"):
+        for target in TARGETS:
             jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(library, target)), platform="cpu")
         library.segspec_processor.restype = ctypes.c_char_p
         return str(library.segspec_processor().decode())

@@ -1,4 +1,4 @@
-// What a convolution is, and what a set of kernels offers. Plain data; no instruction set.
+// What a convolution is, what is summed over pixels, and what a set of kernels offers. Plain data; no instruction set.
 //
 // Arrays are dense and row-major: x (batch, height, width, channels), w (kernel height, kernel width, channels / groups,
 // outputs), y (batch, out height, out width, outputs). With g the gradient that arrives at y:
@@ -8,6 +8,12 @@
 //   weight gradient  dw[i, j, c, o] = sum over n, a, b of  x[n, a s + i d - p, b s + j d - p, c] g[n, a, b, o]
 //
 // x, y and g are float32 or bfloat16, as the kernels say; w and dw are float32; sums are formed in float32.
+//
+// For batch normalisation an array is (pixels, channels), whatever its axes before the last. With m and v the mean and the
+// biased variance of a channel, i = 1 / sqrt(v + eps), n = (x - m) i, and a mean over all pixels:
+//
+//   forward          y = scale n + shift
+//   backward         dx = scale i (g - mean(g) - n mean(g n)),   dscale = sum(g n),   dshift = sum(g)
 #pragma once
 
 #include <cstdint>
@@ -38,6 +44,22 @@ struct Kernels {
   void (*weight_gradient)(const Threads& threads, const Convolution& shape, const void* x, const void* g, float* dw);
 };
 
+struct Channels {
+  long pixels, channels;
+};
+
+// What a batch normalisation has used, a number a channel.
+struct Normalization {
+  const float *mean, *inverse, *scale;
+};
+
+struct ChannelKernels {
+  void (*sum)(const Threads& threads, const Channels& shape, const void* x, float* sums);
+  void (*moments)(const Threads& threads, const Channels& shape, const void* x, float* mean, float* variance);
+  void (*normalize_backward)(const Threads& threads, const Channels& shape, const void* x, const void* g,
+                             const Normalization& by, void* dx, float* dscale, float* dshift);
+};
+
 // For float32 arrays: a product a tap, or the fewer products of toom_cook.h.
 extern const Kernels avx2_float32, avx2_float32_places4, avx2_float32_places6;
 extern const Kernels avx512_float32, avx512_float32_places4, avx512_float32_places6;
@@ -45,5 +67,7 @@ extern const Kernels avx512_float32, avx512_float32_places4, avx512_float32_plac
 extern const Kernels amx_split;
 // For bfloat16 arrays, with bfloat16 products; by places, with float32 products.
 extern const Kernels avx512_bfloat16, avx512_bfloat16_places6, amx_bfloat16;
+
+extern const ChannelKernels avx2_channels_float32, avx512_channels_float32, avx512_channels_bfloat16;
 
 }  // namespace segspec

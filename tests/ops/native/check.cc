@@ -149,21 +149,58 @@ std::string run(const segspec_test::Case& asked, const Convolution& shape, Guard
   return agrees(dw.as<void>(), false, gradients, tolerance) ? "" : "weight gradient: wrong";
 }
 
+const segspec::Channels channel_shapes[] = {{1, 1}, {1, 70}, {7, 3}, {300, 16}, {5000, 65}, {129, 512}, {70000, 2}};
+
+// The sums over pixels of one shape, arrays against the one or the other guard; names what is wrong.
+std::string run(const segspec_test::Case& asked, const segspec::Channels& shape, Guarded::Flush flush) {
+  const segspec::ChannelKernels* const kernels = asked.channel_kernels();
+  if (kernels == nullptr) return asked.processor.avx2 ? "there are no kernels" : "";
+  const long count = shape.pixels * shape.channels, bytes = count * (asked.bfloat16() ? 2 : 4);
+  const long vector_bytes = shape.channels * static_cast<long>(sizeof(float));
+  const Guarded x(bytes, flush, 1), g(bytes, flush, 1), vectors(3 * vector_bytes, flush, 1);
+  std::mt19937 random(1);
+  fill(x.as<void>(), count, asked.bfloat16(), &random);
+  fill(g.as<void>(), count, asked.bfloat16(), &random);
+  fill(vectors.as<void>(), 3 * shape.channels, false, &random);
+
+  const Guarded dx(bytes, flush, 1), again(bytes, flush, 1);
+  const Guarded sums(5 * vector_bytes, flush, 1), second(5 * vector_bytes, flush, 1);
+  const auto run_all = [&](int threads, void* gradient, float* found) {
+    const segspec_test::NewThreads pool(threads);
+    const float* const by = vectors.as<float>();
+    const long next = shape.channels;
+    kernels->sum(pool, shape, x.as<void>(), found);
+    kernels->moments(pool, shape, x.as<void>(), found + next, found + 2 * next);
+    kernels->normalize_backward(pool, shape, x.as<void>(), g.as<void>(), {by, by + next, by + 2 * next}, gradient,
+                                found + 3 * next, found + 4 * next);
+  };
+  run_all(3, dx.as<void>(), sums.as<float>());
+  run_all(1, again.as<void>(), second.as<float>());
+  if (std::memcmp(dx.as<void>(), again.as<void>(), bytes) != 0) return "normalize_backward: depends on the threads";
+  if (std::memcmp(sums.as<void>(), second.as<void>(), 5 * vector_bytes) != 0) return "sums: depend on the threads";
+  std::vector<Sum> exact(shape.channels);
+  for (long place = 0; place < count; ++place)
+    exact[place % shape.channels].add(read(x.as<void>(), place, asked.bfloat16()));
+  return agrees(sums.as<void>(), false, exact, 0x1p-18) ? "" : "sum: wrong";
+}
+
 }  // namespace
 
 int main() {
   int wrong = 0, right = 0;
+  const auto count = [&](const segspec_test::Case& asked, long number, const std::string& reason) {
+    reason.empty() ? ++right : ++wrong;
+    if (!reason.empty()) std::fprintf(stderr, "%s, shape %ld: %s\n", asked.name, number, reason.c_str());
+  };
   for (const segspec_test::Case& asked : segspec_test::cases) {
     if (!asked.supported()) {
       std::printf("not %s; ", asked.name);
       continue;
     }
-    for (const Convolution& shape : shapes) {
-      for (const Guarded::Flush flush : {Guarded::Flush::kStart, Guarded::Flush::kEnd}) {
-        const std::string reason = run(asked, shape, flush);
-        reason.empty() ? ++right : ++wrong;
-        if (!reason.empty()) std::fprintf(stderr, "%s, shape %ld: %s\n", asked.name, &shape - shapes, reason.c_str());
-      }
+    for (const Guarded::Flush flush : {Guarded::Flush::kStart, Guarded::Flush::kEnd}) {
+      for (const Convolution& shape : shapes) count(asked, &shape - shapes, run(asked, shape, flush));
+      for (const segspec::Channels& shape : channel_shapes)
+        count(asked, &shape - channel_shapes, run(asked, shape, flush));
     }
   }
   std::printf("%d checks, %d wrong\n", right + wrong, wrong);

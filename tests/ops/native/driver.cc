@@ -70,6 +70,11 @@ const segspec::Kernels* Case::kernels(const segspec::Convolution& shape) const {
   return choose(shape, precision);
 }
 
+const segspec::ChannelKernels* Case::channel_kernels() const {
+  pretended = processor;
+  return segspec::choose_channels(bfloat16());
+}
+
 using segspec::Precision;
 
 const Case cases[kCases] = {
@@ -136,6 +141,33 @@ extern "C" int segspec_run(int number, int gradient, const long* sizes, const vo
   else
     kernels->convolve(pool, shape, first.as<void>(), second.as<float>(), found.as<void>());
   std::memcpy(result, found.as<void>(), bytes[2]);
+  return 1;
+}
+
+// Sums over the pixels of x and g (pixels, channels); `vectors` are mean, inverse and scale. Fills dx, and the sums of x, its
+// mean, its variance, dscale and dshift one after the other. Returns whether there are kernels.
+extern "C" int segspec_run_channels(int number, long pixels, long channels, const void* x, const void* g,
+                                    const float* vectors, void* dx, float* found, int threads) {
+  const segspec_test::Case& asked = segspec_test::cases[number];
+  const segspec::ChannelKernels* const kernels = asked.channel_kernels();
+  if (kernels == nullptr) return 0;
+  const std::size_t bytes = pixels * channels * (asked.bfloat16() ? 2 : 4), vector_bytes = channels * sizeof(float);
+  const Guarded first(bytes, Guarded::Flush::kEnd, 1), second(bytes, Guarded::Flush::kEnd, 1),
+      gradient(bytes, Guarded::Flush::kEnd, 1), used(3 * vector_bytes, Guarded::Flush::kEnd, 1),
+      sums(5 * vector_bytes, Guarded::Flush::kEnd, 1);
+  std::memcpy(first.as<void>(), x, bytes);
+  std::memcpy(second.as<void>(), g, bytes);
+  std::memcpy(used.as<void>(), vectors, 3 * vector_bytes);
+  const segspec_test::NewThreads pool(threads);
+  const segspec::Channels shape = {pixels, channels};
+  const float* const by = used.as<float>();
+  float* const to = sums.as<float>();
+  kernels->sum(pool, shape, first.as<void>(), to);
+  kernels->moments(pool, shape, first.as<void>(), to + channels, to + 2 * channels);
+  kernels->normalize_backward(pool, shape, first.as<void>(), second.as<void>(), {by, by + channels, by + 2 * channels},
+                              gradient.as<void>(), to + 3 * channels, to + 4 * channels);
+  std::memcpy(dx, gradient.as<void>(), bytes);
+  std::memcpy(found, sums.as<void>(), 5 * vector_bytes);
   return 1;
 }
 

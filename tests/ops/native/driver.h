@@ -53,6 +53,7 @@ struct Case {
   bool bfloat16() const { return precision == segspec::Precision::bfloat16; }
   // The kernels that segspec takes on the case's processor.
   const segspec::Kernels* kernels(const segspec::Convolution& shape) const;
+  const segspec::ChannelKernels* channel_kernels() const;
 };
 
 constexpr int kCases = 8;

@@ -63,7 +63,7 @@ class FewThreads final : public ffi::Pool {
   std::vector<std::thread> threads_;
 };
 
-// A layer of a size of its own, forward and weight gradient.
+// A layer of a size of its own, forward and weight gradient, and the sums over its pixels.
 class Layer {
  public:
   Layer(std::int64_t number, bool high)
@@ -79,11 +79,11 @@ class Layer {
     for (float& value : w_) value = uniform(random);
   }
 
-  // Both results, one behind the other; empty where there are no kernels.
+  // All results, one behind the other; empty where there are no kernels.
   std::vector<float> run(ffi::Pool* pool) const {
     static const std::int64_t one[2] = {1, 1};
-    const segspec::Sizes ones(one);
-    std::vector<float> y(count(sizes_y_)), dw(count(sizes_w_));
+    const segspec::Sizes ones(one, 2);
+    std::vector<float> y(count(sizes_y_)), dw(count(sizes_w_)), mean(sizes_y_[3]), variance(mean), sums(mean);
     const auto buffer = [](const std::vector<float>& data, const std::int64_t* sizes) {
       return ffi::Buffer<ffi::F32>(ffi::F32, const_cast<float*>(data.data()), sizes);
     };
@@ -93,8 +93,15 @@ class Layer {
     const ffi::Error backward = segspec::weight_gradient(
         ffi::ThreadPool(pool), buffer(x_, sizes_x_), buffer(y, sizes_y_),
         ffi::Result<ffi::Buffer<ffi::F32>>(buffer(dw, sizes_w_)), ones, ones, ones, 1, high_);
-    if (forward.message() != nullptr || backward.message() != nullptr) return {};
-    y.insert(y.end(), dw.begin(), dw.end());
+    const auto vector = [&](const std::vector<float>& data) {
+      return ffi::Result<segspec::Numbers>(buffer(data, nullptr));
+    };
+    const ffi::Error summed = segspec::sum_channels(ffi::ThreadPool(pool), buffer(y, sizes_y_), vector(sums));
+    const ffi::Error measured =
+        segspec::moments(ffi::ThreadPool(pool), buffer(y, sizes_y_), vector(mean), vector(variance));
+    for (const ffi::Error& error : {forward, backward, summed, measured})
+      if (error.message() != nullptr) return {};
+    for (const auto* each : {&dw, &sums, &mean, &variance}) y.insert(y.end(), each->begin(), each->end());
     return y;
   }
 

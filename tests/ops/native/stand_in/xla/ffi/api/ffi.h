@@ -25,20 +25,24 @@ class Error {
 template <class T>
 class Span {
  public:
-  explicit Span(T* data) : data_(data) {}
+  explicit Span(T* data, std::size_t size) : data_(data), size_(size) {}
   T& operator[](std::size_t place) const { return data_[place]; }
+  T& back() const { return data_[size_ - 1]; }
 
  private:
   T* data_;
+  std::size_t size_;
 };
 
+// An array of four axes, or what takes its place where nobody asks for axes.
 class AnyBuffer {
  public:
   using Dimensions = Span<const std::int64_t>;
   AnyBuffer(DataType type, void* data, const std::int64_t* dimensions) : type_(type), data_(data), sizes_(dimensions) {}
   DataType element_type() const { return type_; }
   void* untyped_data() const { return data_; }
-  Dimensions dimensions() const { return Dimensions(sizes_); }
+  Dimensions dimensions() const { return Dimensions(sizes_, 4); }
+  std::size_t element_count() const { return static_cast<std::size_t>(sizes_[0] * sizes_[1] * sizes_[2] * sizes_[3]); }
 
  private:
   DataType type_;
