@@ -20,6 +20,9 @@ os.environ["SEGSPEC_CACHE"] = ""
 os.environ["SEGSPEC_TUNE"] = "0"
 os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 
+# Checks that several tests share tell what they compared, as those of a test do.
+pytest.register_assert_rewrite("layer_contract")
+
 # The same examples on every machine; `--hypothesis-profile=search` looks for new ones.
 _COMPILING = [hypothesis.HealthCheck.too_slow]
 hypothesis.settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=_COMPILING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from training_runs import train
 
 from segspec.data.order import Evaluation, Training
 from segspec.errors import DataError
@@ -140,3 +142,46 @@ def test_a_step_is_made_once_for_each_size(project: Any, monkeypatch: pytest.Mon
     for size in ((24, 24), (8, 9), (24, 24), (8, 9)):
         assert step("state", Batches(*size), 3) == ("state", 3)
     assert made == [(2, 24, 24, 3), (2, 8, 9, 3)]
+
+
+@pytest.mark.usefixtures("quick")
+class TestSizes:
+    """Images that are neither resized nor cropped."""
+
+    def shrink(self, project: Any, size: tuple[int, int]) -> None:
+        for name in ("train1.png", "train1_label.png"):
+            path = project.folder / name
+            Image.open(path).crop((0, 0, *size)).save(path)
+
+    def test_are_trained_on_one_by_one_each_at_its_own(self, project: Any, tmp_path: Path) -> None:
+        self.shrink(project, (17, 11))
+        more = ("--set", "data.train.batch_size=1", "--solver-set", "iter_size=1")
+        assert train(project, tmp_path / "run", *more) == 0
+
+    @pytest.mark.parametrize(
+        ("more", "message"),
+        [
+            ((), "images of one batch differ in size"),
+            (("--set", "data.train.batch_size=1"), "images of one iteration differ in size"),
+        ],
+    )
+    def test_cannot_share_an_iteration(
+        self, more: tuple[str, ...], message: str, project: Any, tmp_path: Path, capsys: Any
+    ) -> None:
+        self.shrink(project, (17, 11))
+        assert train(project, tmp_path / "run", *more) == 1
+        told = capsys.readouterr().err
+        assert message in told
+        assert "set new_height and new_width" in told
+        assert not (tmp_path / "run").exists(), "told before anything is made"
+
+    def test_that_the_net_does_not_allow_are_named(self, project: Any, tmp_path: Path, capsys: Any) -> None:
+        self.shrink(project, (17, 11))
+        project.write_spec(
+            "  - InnerProduct: {name: fc, num_output: 1152}\n"
+            "  - Reshape: {shape: [0, 2, 24, 24]}\n"
+            "  - SoftmaxWithLoss\n"
+        )
+        more = ("--set", "data.train.batch_size=1", "--solver-set", "iter_size=1")
+        assert train(project, tmp_path / "run", *more) == 1
+        assert "train1.png: the net does not fit this image: " in capsys.readouterr().err

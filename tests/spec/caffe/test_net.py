@@ -6,46 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prototxts import CONV, HEAD, layer, read, typed
 
-from segspec.errors import Source, SpecError, UsageError
+from segspec.errors import Source
 from segspec.graph.build import build, image_inputs
-from segspec.layers.base import Blob
-from segspec.layers.data import DenseImageData
 from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.layer_spec import BlobRule
 from segspec.spec.net import load_net
-from segspec.spec.netspec import NetSpec, Phase
-
-HEAD = 'input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n'
-
-
-def read(text: str, *overrides: str, phase: Phase = "TRAIN") -> NetSpec:
-    return read_caffe_net(Source("net.prototxt", text), overrides, phase)
-
-
-def layer(kind: str, more: str = "", *, name: str = "l", bottom: str = "data", top: str = "top") -> str:
-    tops = f'top: "{top}"' if top else ""
-    return f'layer {{ name: "{name}" type: "{kind}" bottom: "{bottom}" {tops} {more} }}\n'
-
-
-def typed(kind: str, more: str = "") -> Any:
-    """The one layer of a net, typed."""
-    return read(HEAD + layer(kind, more)).layers[0].layer
 
 
 def loss(more: str) -> Any:
     """A loss on an image's own channels and a label."""
     text = HEAD + 'input: "label" input_shape { dim: 1 dim: 1 dim: 8 dim: 8 }\n'
     return read(text + layer("SoftmaxWithLoss", f'bottom: "label" {more}')).layers[0].layer
-
-
-def complaint(text: str, *overrides: str, phase: Phase = "TRAIN") -> str:
-    with pytest.raises(SpecError) as caught:
-        read(text, *overrides, phase=phase)
-    return str(caught.value)
-
-
-CONV = "num_output: 4 kernel_size: 3"
 
 
 @pytest.mark.parametrize(
@@ -146,122 +119,6 @@ def test_an_eltwise_may_work_in_place() -> None:
     assert net.layers[3].bottoms == ("b",)
 
 
-DATA = """
-layer { name: "data" type: "DenseImageData" top: "image" top: "truth" include { phase: TRAIN }
-  dense_image_data_param { source: "train.txt" batch_size: 4 shuffle: true is_color: 0 }
-  transform_param { mirror: true mean_value: 104 } }
-layer { name: "data" type: "DenseImageData" top: "image" top: "truth" include: { phase: TEST }
-  dense_image_data_param { source: "test.txt" } }
-layer { name: "score" type: "Convolution" bottom: "image" top: "score"
-  convolution_param { num_output: 2 kernel_size: 1 } }
-layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "truth" top: "loss" exclude { phase: 1 } }
-layer { name: "accuracy" type: "Accuracy" bottom: "score" bottom: "truth" include { phase: TEST } }
-"""
-
-
-def test_images_and_labels_are_called_so_inside_and_both_phases_are_read() -> None:
-    net = read(DATA)
-    train, test = net.data["train"], net.data["test"]
-    assert isinstance(train, DenseImageData) and isinstance(test, DenseImageData)
-    assert (train.source, train.batch_size, train.color, train.mirror) == ("train.txt", 4, False, True)
-    assert train.mean_value == (104.0,)
-    assert test.source == "test.txt"
-    assert [spec.name for spec in net.layers] == ["score", "loss"]
-    assert net.layers[1].bottoms == ("score", "label")
-
-
-def test_a_phase_has_its_own_layers() -> None:
-    net = read(DATA, phase="TEST")
-    assert [(spec.name, spec.tops) for spec in net.layers] == [("score", ("score",)), ("accuracy", ("accuracy",))]
-
-
-def test_without_labels_what_needs_them_falls_away() -> None:
-    graph = build(read(DATA, phase="DEPLOY"), "DEPLOY", image_inputs(1, 4, 4, 3, labels=False))
-    assert [spec.name for spec in graph.layers] == ["score"]
-    assert graph.prediction == "score"
-
-
-@pytest.mark.parametrize(
-    ("rule", "present"),
-    [
-        ("include { phase: TRAIN }", True),
-        ("include { phase: TEST }", False),
-        ("include { phase: TEST } include { phase: TRAIN }", True),
-        ("exclude { phase: TRAIN }", False),
-        ("exclude { phase: TEST }", True),
-        ("include { stage: 'deploy' }", True),
-        ("include { stage: 'fit' }", False),
-        ("include { not_stage: 'deploy' }", False),
-        ("include { min_level: 1 }", False),
-        ("include { max_level: 0 }", True),
-        ("include { phase: 0 }", True),
-        ("include { phase: TRAIN stage: 'deploy' }", True),
-        ("exclude { phase: TRAIN stage: 'fit' }", True),
-    ],
-)
-def test_rules_of_phase_stage_and_level(rule: str, present: bool) -> None:
-    net = read(
-        HEAD + "state { stage: 'deploy' }" + layer("ReLU", name="a", top="a") + layer("ReLU", rule, name="b", top="b")
-    )
-    assert [spec.name for spec in net.layers] == (["a", "b"] if present else ["a"])
-
-
-def test_stages_and_a_level_are_given_from_outside() -> None:
-    text = HEAD + layer("ReLU", "include { stage: 'val' min_level: 2 }", name="b", top="b") + layer("ReLU", name="a")
-    names = {}
-    for stages, level in ((("val",), 2), (("val",), None), ((), 2)):
-        net = read_caffe_net(Source("net.prototxt", text), stages=stages, level=level)
-        names[stages, level] = [spec.name for spec in net.layers]
-    assert names == {(("val",), 2): ["b", "a"], (("val",), None): ["a"], ((), 2): ["a"]}
-
-
-def test_what_waits_for_a_stage_says_which() -> None:
-    text = HEAD + layer("ReLU", "include { stage: 'val' }", name="b", top="b") + layer("ReLU", name="a", bottom="b")
-    assert "--stage val brings it" in complaint(text)
-
-
-def test_a_phase_that_is_none_is_a_mistake() -> None:
-    assert "net.prototxt:2:75: a 'phase' is TRAIN or TEST" in complaint(
-        HEAD + layer("ReLU", "include { phase: TRIAN }")
-    )
-
-
-def test_a_net_that_is_fed_takes_its_inputs_from_the_data_layers_of_any_phase() -> None:
-    source = 'layer { name: "d" type: "WindowData" top: "image" top: "l" include { phase: TRAIN stage: "x" } }\n'
-    net = read(source + layer("ReLU", bottom="image"), phase="DEPLOY")
-    assert net.layers[0].bottoms == ("data",)
-    assert "which no layer before it makes" in complaint(source + layer("ReLU", bottom="image"), phase="TEST")
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        'input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 6',
-        'input: "x" input_shape { dim: 1 dim: 3 dim: 8 dim: 6 }',
-        'input: "x" input_shape { dim: [1, 3, 8, 6] }',
-        'layer { name: "in" type: "Input" top: "x" input_param { shape: { dim: 1 dim: 3 dim: 8 dim: 6 } } }',
-        'input: "x" layer { type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 6 } } }',
-    ],
-)
-def test_a_declared_image_is_the_nets_input(head: str) -> None:
-    bottom = "data" if '"data"' in head else "x"
-    net = read(f"{head}\n{layer('ReLU', bottom=bottom)}")
-    assert net.declared == {"data": (1, 3, 8, 6)}
-    assert net.input is not None
-    assert (net.input.height, net.input.width, net.input.channels) == (8, 6, 3)
-    assert net.layers[0].bottoms == ("data",)
-
-
-def test_further_inputs_keep_their_names() -> None:
-    net = read(
-        'input: "a" input_shape { dim: 2 dim: 3 } input: "b" input_shape { dim: 2 dim: 3 }'
-        + layer("Eltwise", 'bottom: "b"', bottom="a")
-    )
-    assert net.declared == {"a": (2, 3), "b": (2, 3)}
-    graph = build(net, "TEST", {"a": Blob((2, 3)), "b": Blob((2, 3))})
-    assert graph.layers[0].outputs[0].shape == (2, 3)
-
-
 def test_param_entries_are_rules_of_blobs() -> None:
     more = "param { lr_mult: 1 decay_mult: 1 name: 'w' } param { lr_mult: 2 decay_mult: 0 }"
     net = read(HEAD + layer("Convolution", f"{more} convolution_param {{ {CONV} }}"))
@@ -317,60 +174,10 @@ def test_pspnets_bn_is_a_batch_norm_with_scale_and_shift() -> None:
     assert net.warnings == ()
 
 
-def test_a_field_without_meaning_is_one_warning_at_its_place() -> None:
-    net = read(HEAD + layer("ReLU", "\nrelu_param { slope: 1 engine: CUDNN }\npad: 3 weird_param { a: 1 }"))
-    assert [warning.render().splitlines()[0] for warning in net.warnings] == [
-        "net.prototxt:3:14: warning: layer 'l' (ReLU) has no parameter 'slope'; it is left out",
-        "net.prototxt:4:1: warning: layer 'l' (ReLU) has no parameter 'pad'; it is left out",
-        "net.prototxt:4:22: warning: layer 'l' (ReLU) has no parameter 'a'; it is left out",
-    ]
-    assert [(unread.layer, unread.field) for unread in net.unread] == [
-        ("l", "relu_param.engine"),
-        ("l", "relu_param.slope"),
-        ("l", "pad"),
-        ("l", "weird_param.a"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("more", "kept"),
-    [
-        ("loss_param { normalize: false }", "loss_param.normalization"),
-        ("relu_param { engine: CUDNN }", "relu_param.engine"),
-        ("forward_type: FLOAT16", "forward_type"),
-    ],
-)
-def test_what_means_nothing_in_caffe_either_is_kept_without_a_word(more: str, kept: str) -> None:
-    net = read(HEAD + layer("ReLU", more))
-    assert net.warnings == ()
-    assert [unread.field for unread in net.unread] == [kept]
-
-
 def test_fields_of_a_net() -> None:
     net = read("force_backward: true global_grad_scale: 2. foo: 1\n" + HEAD + layer("ReLU"))
     assert [warning.message for warning in net.warnings] == ["a net has no field 'foo' here"]
     assert [unread.field for unread in net.unread] == ["force_backward", "global_grad_scale", "foo"]
-
-
-def test_a_crop_of_nothing_is_none() -> None:
-    text = 'layer { name: "d" type: "DenseImageData" top: "data" dense_image_data_param { source: "s" } transform_param'
-    net = read(text + " { crop_size: 0 } }" + layer("ReLU"))
-    assert net.data["train"].size is None
-
-
-def test_a_field_of_many_layers_is_warned_of_once_and_kept_of_each() -> None:
-    net = read(HEAD + "".join(layer("ReLU", "relu_param { slope: 1 }", name=f"r{i}", top=f"t{i}") for i in range(5)))
-    assert [warning.message for warning in net.warnings] == [
-        "layer 'r0' (ReLU) has no parameter 'slope'; it is left out, as in 4 more"
-    ]
-    assert [unread.layer for unread in net.unread] == [f"r{i}" for i in range(5)]
-
-
-def test_a_source_that_cannot_be_read_still_feeds_the_net() -> None:
-    text = 'layer { name: "d" type: "WindowData" top: "image" top: "l" }' + layer("ReLU", bottom="image")
-    net = read(text)
-    assert net.layers[0].bottoms == ("data",)
-    assert "images are not read by 'WindowData'" in net.warnings[0].render()
 
 
 def test_layers_of_one_name_are_told_apart() -> None:
@@ -385,105 +192,6 @@ def test_layers_of_one_name_are_told_apart() -> None:
 def test_a_layer_without_a_name_gets_one() -> None:
     net = read(HEAD + 'layer { type: "ReLU" bottom: "data" top: "x" }')
     assert net.layers[0].name == "relu1"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (HEAD + layer("Convolutoin"), "net.prototxt:2:25: unknown layer type 'Convolutoin' of layer 'l'"),
-        (
-            HEAD + layer("ReLU", bottom="dta"),
-            "net.prototxt:2:40: layer 'l' (ReLU) reads 'dta', which no layer before it makes",
-        ),
-        (HEAD + layer("ReLU", 'bottom: "data"'), "net.prototxt:2:15: layer 'l' (ReLU) takes 1 bottom, got 2"),
-        (HEAD + layer("Silence"), "net.prototxt:2:15: layer 'l' (Silence) takes 0 tops, got 1"),
-        (
-            HEAD + layer("Convolution", "convolution_param { kernel_size: 3 }"),
-            "layer 'l' (Convolution) needs 'num_output'",
-        ),
-        (
-            HEAD + layer("Pooling", "pooling_param { pool: 7 kernel_size: 2 }"),
-            "'pool' of layer 'l' (Pooling) must be one of 'MAX', 'AVE'",
-        ),
-        (
-            HEAD + layer("ReLU", "relu_param { negative_slope: 'x' }"),
-            "'negative_slope' of layer 'l' (ReLU) must be a number, got 'x'",
-        ),
-        (
-            HEAD + layer("Convolution", "convolution_param { num_output: 4 kernel_h: 3 }"),
-            "has 'kernel_h' without 'kernel_w'",
-        ),
-        (
-            HEAD + layer("Convolution", f"convolution_param {{ {CONV} kernel_h: 3 kernel_w: 3 }}"),
-            "has 'kernel_size' and 'kernel_h'",
-        ),
-        (
-            HEAD + layer("ReLU", top="a") + layer("ReLU", name="m", top="a"),
-            "the blob 'a' is made twice (first at net.prototxt:2)",
-        ),
-        (
-            HEAD + layer("Pooling", 'top: "top" pooling_param { kernel_size: 2 }'),
-            "the layer makes the blob 'top' twice",
-        ),
-        (HEAD + layer("BN", 'top: "data" top: "data"', top=""), "the layer makes the blob 'data' twice"),
-        (HEAD + 'layer { name: "l" bottom: "data" }', "a layer needs a 'type'"),
-        ("base_lr: 0.1 net: 'x'", "this is a solver, not a net"),
-        ("", "the net has no 'layer'"),
-        (HEAD.replace("dim: 8 }", "dim: 0 }") + layer("ReLU"), "of input 'data' must be at least 1, got 0"),
-        (
-            'input: "a" input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 4 input: "b"' + layer("ReLU", bottom="a"),
-            "declares 2 'input' and 1 shapes",
-        ),
-        (HEAD + layer("Dropout", "dropout_param { dropout_ratio: ${R} }"), "nothing fills '${R}'"),
-    ],
-)
-def test_mistakes(text: str, message: str) -> None:
-    assert message in complaint(text)
-
-
-def test_all_mistakes_are_found_in_one_run() -> None:
-    text = complaint(
-        HEAD + layer("Foo", top="a") + layer("ReLU", bottom="zz", top="b") + layer("Bar", name="q", top="c")
-    )
-    assert text.count("net.prototxt:") == 3
-
-
-def test_a_blob_of_the_other_phase_is_named_so() -> None:
-    text = HEAD + layer("ReLU", "include { phase: TEST }", top="a") + layer("ReLU", name="m", bottom="a", top="b")
-    assert "only a layer of the other phase makes it" in complaint(text)
-    assert len(read(text, phase="TEST").layers) == 2
-
-
-TEMPLATE = HEAD + layer("Convolution", "convolution_param { num_output: ${N} kernel_size: 1 }", name="fc_${EXP}")
-
-
-def test_template_words_are_filled_by_overrides() -> None:
-    net = read(TEMPLATE, "N=21", "EXP=voc")
-    score: Any = net.layers[0].layer
-    assert (net.layers[0].name, score.num_output) == ("fc_voc", 21)
-
-
-def test_template_words_that_stay_in_names_are_told_once() -> None:
-    (warning,) = read(TEMPLATE.replace("{EXP}", "{EXP}_${ID}${EXP}"), "N=21").warnings
-    assert warning.message == "nothing fills '${EXP}', '${ID}'; they stay in names and paths"
-    assert warning.hint == "--set EXP=... --set ID=..."
-    assert read(TEMPLATE, "N=21", "EXP=voc").warnings == ()
-
-
-def test_a_field_of_a_layer_can_be_overridden() -> None:
-    conv = layer("Convolution", f"convolution_param {{ {CONV} }}")
-    found: Any = (
-        read(HEAD + conv, "l.convolution_param.num_output=7", "l.convolution_param.bias_term=false").layers[0].layer
-    )
-    assert (found.num_output, found.bias_term) == (7, False)
-
-
-def test_an_override_that_meets_nothing_is_a_mistake() -> None:
-    text = complaint(HEAD + layer("ReLU", name="relu1"), "relu2.relu_param.negative_slope=1")
-    assert "no layer is called 'relu2'" in text
-    assert "did you mean 'relu1'?" in text
-    with pytest.raises(UsageError):
-        read(HEAD + layer("ReLU"), "relu1")
 
 
 def test_a_prototxt_is_read_by_its_suffix(tmp_path: Path) -> None:
