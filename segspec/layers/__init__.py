@@ -22,6 +22,7 @@ from segspec.layers.activation import (
 from segspec.layers.affine import Bias, BiasChannel, Scale
 from segspec.layers.arrangement import Concat, Crop, Flatten, Reshape, Silence, Slice, Split, Tile
 from segspec.layers.base import Layer
+from segspec.layers.border import MirrorPad
 from segspec.layers.boundary_loss import BoundaryLoss
 from segspec.layers.cityscapes import CityscapesData
 from segspec.layers.combination import ArgMax, Axpy, Eltwise, Reduction
@@ -102,6 +103,7 @@ LAYERS: tuple[type[Layer], ...] = (
     Split,
     Silence,
     Crop,
+    MirrorPad,
     Flatten,
     Reshape,
     Tile,
