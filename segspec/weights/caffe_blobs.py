@@ -4,6 +4,7 @@ Caffe has three kinds of batch normalisation with learned scale and shift, and i
 tell them apart: 2 are caffe-segnet's BN (scale, shift), 3 BVLC's BatchNorm (sums of means and variances, and the factor
 that they are divided by), 4 PSPNet's BN (scale, shift, mean, variance), 5 NVIDIA's BatchNorm (BVLC's three, scale,
 shift). The pair of BVLC's BatchNorm and the Scale behind it is one layer here, if the net has no layer of that name.
+The bias of a convolution before BVLC's BatchNorm, as in ResNet-50's model, goes into the mean, if the net has none.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def name_blobs(graph: Graph, layers: Sequence[CaffeLayer], place: str, takers: T
     takers = {layer.name: [layer] for layer in graph.layers} if takers is None else takers
     blobs: Blobs = {}
     miscounted: dict[str, tuple[str, str]] = {}
-    for layer in _paired(layers, takers):
+    for layer in _paired(_without_idle_biases(layers, takers), takers):
         if layer.name not in takers and layer.blobs:
             numbered = {str(index): blob for index, blob in enumerate(layer.blobs)}
             blobs.setdefault(layer.name, {}).update(numbered)
@@ -58,6 +59,26 @@ def put(blobs: Blobs, layer: GraphLayer, named: Mapping[str, Array]) -> None:
     for blob, array in named.items():
         owner, name = layer.owners.get(blob, (layer.name, blob))
         blobs.setdefault(owner, {})[name] = array
+
+
+def _without_idle_biases(layers: Sequence[CaffeLayer], takers: Takers) -> list[CaffeLayer]:
+    """The layers less each bias that the net lacks and a BatchNorm takes away with the mean, then as much less.
+
+    The mean stands in the file times the factor.
+    """
+    changed = list(layers)
+    for index, reader in _readers(layers).items():
+        before, norm = layers[index], layers[reader]
+        targets = takers.get(before.name, ())
+        if (before.type, norm.type, len(before.blobs), len(norm.blobs)) != ("Convolution", "BatchNorm", 2, 3):
+            continue
+        (weight, bias), (mean, variance, factor) = before.blobs, norm.blobs
+        lacking = bool(targets) and not any("bias" in target.params for target in targets)
+        if lacking and bias.size == mean.size and factor.size == 1:
+            changed[index] = replace(before, blobs=(weight,))
+            taken = bias.astype(np.float32).reshape(mean.shape) * factor.astype(np.float32).reshape(())
+            changed[reader] = replace(norm, blobs=(mean.astype(np.float32) - taken, variance, factor))
+    return changed
 
 
 def _paired(layers: Sequence[CaffeLayer], takers: Takers) -> list[CaffeLayer]:

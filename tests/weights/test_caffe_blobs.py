@@ -67,6 +67,33 @@ def test_of_two_layers_of_a_name_the_last_counts() -> None:
     assert params["a"]["bias"].tolist() == [9, 10, 11, 12]
 
 
+BARE = ("Convolution: {name: a, num_output: 4, kernel_size: 1, bias_term: false}", "BatchNorm: {name: n}")
+
+
+def test_a_bias_before_a_normalisation_goes_into_its_mean() -> None:
+    weight, bias = numbered(4, 3, 1, 1), numbered(4, first=5)
+    norm = CaffeLayer("n", "BatchNorm", (numbered(4), numbered(4), np.float32([2])), ("a",), ("a",))
+    conv = CaffeLayer("a", "Convolution", (weight, bias), ("data",), ("a",))
+    graph, biased = graph_of(*BARE), graph_of(BARE[0].replace(", bias_term: false", ""), BARE[1])
+    image = jax.random.normal(jax.random.key(0), (1, 6, 5, 3))
+    outputs = []
+    for net in (graph, biased):
+        params, state, _ = loaded(net, conv, norm)
+        outputs.append(apply(net, params, state, {"data": image}, want=("n",)).blobs["n"])
+    np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-5, atol=1e-5)
+    params, state, transfer = loaded(graph, conv, norm)
+    assert list(params["a"]) == ["weight"]
+    np.testing.assert_array_equal(state["n"]["mean"], numbered(4) / 2 - bias)
+    assert not transfer.unused
+
+
+@pytest.mark.parametrize("reader", ["ReLU", "Scale"])
+def test_a_bias_that_nothing_takes_away_is_refused(reader: str) -> None:
+    conv = CaffeLayer("a", "Convolution", (numbered(4, 3, 1, 1), numbered(4)), ("data",), ("a",))
+    with pytest.raises(WeightsError, match=r"a: the net has 1 blob \(weight\), the file 2"):
+        loaded(graph_of(*BARE), conv, CaffeLayer("r", reader, (), ("a",), ("a",)))
+
+
 def test_what_does_not_fit_is_told_at_once_with_both_sides() -> None:
     graph = graph_of(
         "Convolution: {name: a, num_output: 4, kernel_size: 1}",

@@ -216,10 +216,12 @@ def test_shipped_maps_of_resnets_fit_the_encoders_that_are_one(name: str, spec: 
     assert widths(name, spec, f"depth={23 if deep else 6}") == expected
 
 
-def test_the_map_of_caffes_resnet_names_its_layers(shared: Path) -> None:
-    text = (shared / "corpus/DrSleep__tensorflow-deeplab-resnet/misc/deploy.prototxt").read_text()
-    names = set(re.findall(r'name: "([^"]+)"', text))
-    assert set(load_weights_map("resnet101").layers.values()) <= names
+@pytest.mark.parametrize("depth", [50, 101])
+def test_the_maps_of_caffes_resnets_name_their_layers(depth: int, shared: Path) -> None:
+    folder = shared / "corpus/KaimingHe__deep-residual-networks/prototxt"
+    text = (folder / f"ResNet-{depth}-deploy.prototxt").read_text()
+    named = re.findall(r'name: "((?:conv1|bn_conv1|res\d\w+_branch\d\w?|bn\d\w+_branch\d\w?))"', text)
+    assert set(load_weights_map(f"resnet{depth}").layers.values()) == set(named)
 
 
 def test_torchvisions_numbers_are_those_of_its_modules() -> None:
