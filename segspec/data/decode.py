@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from segspec.data.headers import read_size
 from segspec.errors import DataError
 
 MAX_PIXELS = 2**26
@@ -45,16 +46,24 @@ def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
 
 def decode_image(path: str | Path, data: bytes, channels: int) -> np.ndarray:
     """Decodes the bytes of a picture as `read_image` does; `path` is what to call it."""
-    with open_picture(path, data):
-        pass
-    flag = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-    except cv2.error:
-        image = None
+    size = read_size(data)
+    known = size is not None and size[0] * size[1] <= MAX_PIXELS and not _is_cut(data)
+    if not known:
+        open_picture(path, data).close()
+    image = _decode(data, cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE)
     if image is None:
+        open_picture(path, data).close()
         raise DataError(_why_undecodable(data), place=str(path), hint="save it again as an 8-bit PNG or JPEG")
     return image.reshape(image.shape[0], image.shape[1], channels)
+
+
+def _decode(data: bytes, flag: int) -> np.ndarray | None:
+    """What OpenCV makes of a picture, if anything."""
+    _quieten_libraries()
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except cv2.error:
+        return None
 
 
 def read_file(path: str | Path) -> bytes:
@@ -68,7 +77,8 @@ def read_file(path: str | Path) -> bytes:
             raise DataError("is not a regular file", place=place, hint="name a picture on disk")
         if status.st_size > MAX_BYTES:
             raise DataError(f"is too large a file: {status.st_size} bytes", place=place, hint="cut it into tiles")
-        data = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            data = file.read()
     except FileNotFoundError:
         hint = "the link's target is gone" if os.path.islink(path) else "correct the path in the list"
         raise DataError("no such file", place=place, hint=hint) from None
@@ -103,6 +113,8 @@ def load_pixels(path: str | Path, picture: Image.Image) -> Image.Image:
     """All pixels of a picture, turned as EXIF says. Raises DataError where any is missing."""
     try:
         picture.load()
+        if picture.format == "PNG" and not picture.info:
+            return picture
         ImageOps.exif_transpose(picture, in_place=True)
     except Exception as error:  # Pillow's decoders raise whatever their format's parser raises.
         raise DataError(f"damaged picture: {error}", place=str(path), hint=_AGAIN) from None
