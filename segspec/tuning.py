@@ -6,7 +6,7 @@ Two of them, each with the reason it is there:
   step of SegNet's 7x7 convolutions). One flag keeps convolutions out of it. The flag is experimental, and an unknown
   flag would end the process, so it is set for the versions of jaxlib it was tried with and no others.
 * The C library gives large blocks of memory back to the system when they are freed, and every step faults them in anew.
-  It is told to keep them.
+  It is told to keep them; `release_memory` gives back what a while of other work has left.
 
 `SEGSPEC_TUNE=0` in the environment leaves everything as it is; flags that the user set himself win.
 """
@@ -35,6 +35,16 @@ def tune_process() -> None:
     if _jaxlib().startswith(_TRIED) and _FLAG not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {_FLAG}=-individual_convolution".strip()
     _keep_memory()
+
+
+def release_memory() -> None:
+    """Gives memory that is free within the process back to the system; to be called when the kind of work changes.
+
+    Compiling a step leaves some hundred megabytes free between small blocks that stay, where no array of a step fits.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    if trim is not None:
+        trim(0)
 
 
 def _jaxlib() -> str:

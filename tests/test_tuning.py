@@ -61,3 +61,9 @@ def test_every_verb_that_computes_is_tuned(monkeypatch: pytest.MonkeyPatch, verb
     monkeypatch.setattr(module, "tune_process", stop)
     with pytest.raises(TunedError):
         cli.main([verb, "run", *(["solver.yaml"] if verb == "train" else [])])
+
+
+def test_memory_is_released_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    tuning.release_memory()
+    monkeypatch.setattr(tuning.ctypes, "CDLL", lambda name: object())
+    tuning.release_memory()

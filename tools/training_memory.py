@@ -59,7 +59,7 @@ def measure(path: Path, images: int, fields: dict[str, str], *, run: bool) -> di
     batches = MicroBatches(
         jnp.zeros((1, *graph.inputs["data"].shape), jnp.uint8), jnp.zeros((1, *graph.inputs["label"].shape), jnp.int32)
     )
-    compiled = step.lower(state, batches, jnp.int32(0)).compile()  # type: ignore[attr-defined]
+    compiled = step.lower(state, batches, jnp.int32(0)).compile()
     analysis = compiled.memory_analysis()
     if run:
         for iteration in range(2):

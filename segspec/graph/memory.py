@@ -89,7 +89,7 @@ def predict_memory(graph: Graph, setting: Setting) -> Memory:
     return Memory(
         state=weights * (1 + histories) + averages,
         batches=round(scale * setting.iter_size * pixels),
-        step=max(worst + summed, weights * (1 + histories)),
+        step=max(worst + summed, weights),
     )
 
 

@@ -25,6 +25,8 @@ def prepare(solver: Solver | None = None) -> None:
         RunError: the solver asks for a kind of device that JAX does not find.
     """
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9")
+    # A CPU would set about a step while the arrays of the last one wait to be freed, and hold both.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     folder = cache_folder()
     if folder is not None:
         # JAX warns of an entry that a killed process left torn, and of a folder it cannot write to; it then compiles.

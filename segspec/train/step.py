@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from segspec.graph.graph import Graph
 from segspec.layers.data import DataLayer
 from segspec.net import Tree, apply
 from segspec.spec.solver import Remat
+from segspec.tuning import release_memory
 
 Metrics = dict[str, jax.Array]
 """Scalars of one iteration: `loss`, and every loss and metric top by name."""
@@ -65,7 +66,7 @@ def make_step(
     seed: int,
     dtype: str,
     remat: Remat = "light",
-) -> Step:
+) -> SparingStep:
     """The training step of a net: `step(state, batches, iteration) -> (state, metrics)`, jitted, `state` donated.
 
     The gradients of an iteration's batches are summed, as Caffe's `iter_size` does; dividing by their number is the
@@ -109,7 +110,40 @@ def make_step(
         after = jax.lax.cond(sound, update, lambda: before)
         return after, {**metrics, "finite": sound & _all_finite(after.params)}
 
-    return jax.jit(step, donate_argnums=0, compiler_options=sparing_options())
+    return SparingStep(jax.jit(step, donate_argnums=0, compiler_options=sparing_options()))
+
+
+class SparingStep:
+    """A jitted step that gives freed memory back to the system: once it is compiled, and after its first call.
+
+    Compiling leaves much behind. And the place of what a first step held is too small for the next, by the few bytes
+    that small blocks have taken of it since: what a step holds would be in memory twice.
+    """
+
+    def __init__(self, step: Any) -> None:
+        self._step = step
+        self._met: set[tuple[int, ...]] = set()
+
+    def __call__(self, before: TrainState, batches: MicroBatches, iteration: jax.Array) -> tuple[TrainState, Metrics]:
+        shape = batches.data.shape
+        if shape in self._met:
+            return self._call(before, batches, iteration)
+        self.lower(before, batches, iteration).compile()
+        release_memory()
+        after = self._call(before, batches, iteration)
+        jax.block_until_ready(after)
+        release_memory()
+        self._met.add(shape)
+        return after
+
+    def _call(self, before: TrainState, batches: MicroBatches, iteration: jax.Array) -> tuple[TrainState, Metrics]:
+        after: tuple[TrainState, Metrics] = self._step(before, batches, iteration)
+        return after
+
+    def lower(self, before: TrainState, batches: MicroBatches, iteration: jax.Array) -> jax.stages.Lowered:
+        """The program for such arguments, see `jax.jit`; of the arrays only the shapes count."""
+        lowered: jax.stages.Lowered = self._step.lower(before, batches, iteration)
+        return lowered
 
 
 def sparing_options() -> dict[str, str]:
@@ -167,11 +201,11 @@ def _all_finite(tree: object) -> jax.Array:
     """Whether no number in a tree is NaN or infinite.
 
     A sum of squares is one pass at the speed of memory, where XLA makes arrays of the answers to `isfinite`; numbers
-    are scaled so that the greatest float32 has a square. The greatest sum is found by a sort, in which NaN is last:
-    anything less XLA would do anew in every loop that reads the answer, with the sums of all blobs as operands of each,
-    and the program would be five times as long.
+    beyond 1e19, whose squares are infinite, are taken for infinite too. The greatest sum is found by a sort, in which
+    NaN is last: anything less XLA would do anew in every loop that reads the answer, with the sums of all blobs as
+    operands of each, and the program would be five times as long.
     """
-    sums = [jnp.sum(jnp.square(leaf.astype(jnp.float32) * 1e-20)) for leaf in jax.tree.leaves(tree)]
+    sums = [jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(tree)]
     return jnp.isfinite(jax.lax.sort(jnp.stack(sums))[-1])
 
 

@@ -58,7 +58,7 @@ def compiled_bytes(net: Graph, **fields: Any) -> int:
     state = jax.eval_shape(lambda *trees: start(*trees, optimizer), *init_shapes(net))
     data, label = ((solver.iter_size, *net.inputs[name].shape) for name in ("data", "label"))
     batches = MicroBatches(jax.ShapeDtypeStruct(data, jnp.uint8), jax.ShapeDtypeStruct(label, jnp.int32))
-    lowered = step.lower(state, batches, jax.ShapeDtypeStruct((), jnp.int32))  # type: ignore[attr-defined]
+    lowered = step.lower(state, batches, jax.ShapeDtypeStruct((), jnp.int32))
     analysis = lowered.compile().memory_analysis()
     return int(analysis.argument_size_in_bytes + analysis.temp_size_in_bytes)
 

@@ -14,6 +14,7 @@ from segspec.train.runtime import prepare, strictest
 
 SETTINGS = (
     "jax_compilation_cache_dir",
+    "jax_cpu_enable_async_dispatch",
     "jax_default_matmul_precision",
     "jax_persistent_cache_min_compile_time_secs",
     "jax_persistent_cache_min_entry_size_bytes",
@@ -23,7 +24,7 @@ SETTINGS = (
 @pytest.fixture(autouse=True)
 def _settings_come_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9"))
-    before = {name: getattr(jax.config, name) for name in SETTINGS}
+    before = {name: jax.config.values[name] for name in SETTINGS}
     yield
     for name, value in before.items():
         jax.config.update(name, value)
@@ -82,3 +83,8 @@ def test_a_device_that_is_not_there_is_named_with_those_that_are() -> None:
         prepare(solver(mode="TPU"))
     assert "solver_mode TPU: JAX finds only CPU" in str(caught.value)
     assert "leave solver_mode out" in str(caught.value)
+
+
+def test_a_step_on_a_cpu_begins_when_the_last_one_has_freed_its_arrays() -> None:
+    prepare()
+    assert jax.config.values["jax_cpu_enable_async_dispatch"] is False

@@ -74,6 +74,19 @@ def test_an_iteration_of_two_batches_is_one_of_twice_the_batch() -> None:
     np.testing.assert_allclose(of_halves["loss"], of_whole["loss"], rtol=1e-6)
 
 
+def test_memory_is_given_back_once_a_shape_is_compiled_and_after_its_first_iteration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called: list[None] = []
+    monkeypatch.setattr("segspec.train.step.release_memory", lambda: called.append(None))
+    step, state = ready(graph_of(PLAIN))
+    counts = []
+    for number in range(3):
+        state, _ = step(state, batches_of(1), jnp.int32(number))
+        counts.append(len(called))
+    assert counts == [2, 2, 2]
+
+
 def test_the_gradient_of_an_iteration_is_the_sum_over_its_batches() -> None:
     graph = graph_of(PLAIN)
     both = batches_of(2)
