@@ -51,8 +51,9 @@ struct Avx2 {
 }  // namespace
 
 const Kernels avx2_float32 = {convolve<Avx2>, weight_gradient<Avx2>};
-const Kernels avx2_float32_places4 = with_places<Avx2, float, 4>();
-const Kernels avx2_float32_places6 = with_places<Avx2, float, 6>();
+const Kernels avx2_float32_tiles2 = by_tiles<Avx2, float, Scheme<2, 3>>();
+const Kernels avx2_float32_tiles4 = by_tiles<Avx2, float, Scheme<4, 3>>();
+const Kernels avx2_float32_tiles5 = by_tiles<Avx2, float, Scheme<5, 4>>();
 const ChannelKernels avx2_channels_float32 = channel_kernels<Avx2, float>();
 
 }  // namespace segspec

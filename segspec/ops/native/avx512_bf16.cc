@@ -62,7 +62,8 @@ struct Avx512Widened : Avx512 {
 }  // namespace
 
 const Kernels avx512_bfloat16 = {convolve<Avx512Bf16>, weight_gradient<Avx512Bf16>};
-const Kernels avx512_bfloat16_places6 = with_places<Avx512Widened, std::uint16_t, 6>();
+const Kernels avx512_bfloat16_tiles4 = by_tiles<Avx512Widened, std::uint16_t, Scheme<4, 3>>();
+const Kernels avx512_bfloat16_tiles5 = by_tiles<Avx512Widened, std::uint16_t, Scheme<5, 4>>();
 const ChannelKernels avx512_channels_bfloat16 = channel_kernels<Avx512Widened, std::uint16_t>();
 
 }  // namespace segspec

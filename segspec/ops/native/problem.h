@@ -60,13 +60,13 @@ struct ChannelKernels {
                              const Normalization& by, void* dx, float* dscale, float* dshift);
 };
 
-// For float32 arrays: a product a tap, or the fewer products of toom_cook.h.
-extern const Kernels avx2_float32, avx2_float32_places4, avx2_float32_places6;
-extern const Kernels avx512_float32, avx512_float32_places4, avx512_float32_places6;
+// For float32 arrays: a product a tap, or the fewer products of toom_cook.h, for tiles of 2, 4 or 5 outputs either way.
+extern const Kernels avx2_float32, avx2_float32_tiles2, avx2_float32_tiles4, avx2_float32_tiles5;
+extern const Kernels avx512_float32, avx512_float32_tiles2, avx512_float32_tiles4, avx512_float32_tiles5;
 // For float32 arrays; each number becomes a sum of two bfloat16, of whose four products three are taken.
 extern const Kernels amx_split;
-// For bfloat16 arrays, with bfloat16 products; by places, with float32 products.
-extern const Kernels avx512_bfloat16, avx512_bfloat16_places6, amx_bfloat16;
+// For bfloat16 arrays, with bfloat16 products; in tiles, with float32 products.
+extern const Kernels avx512_bfloat16, avx512_bfloat16_tiles4, avx512_bfloat16_tiles5, amx_bfloat16;
 
 extern const ChannelKernels avx2_channels_float32, avx512_channels_float32, avx512_channels_bfloat16;
 

