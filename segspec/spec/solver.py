@@ -123,7 +123,7 @@ class Solver(BaseModel):
         "float32",
         description="Arithmetic of convolutions and products. float32: strictly. high: what JAX calls so, TF32 "
         "(10 bits of fraction) on NVIDIA cards that have it, three bfloat16 passes on TPUs; on x86-64 processors "
-        "faster convolutions with two to three times the rounding error of float32. "
+        "faster convolutions with two to six times the rounding error of float32. "
         "bfloat16: half the memory, 7 bits. Weights stay float32.",
     )
 
