@@ -29,7 +29,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 def tune_process() -> None:
     """Applies the settings, unless the user opted out. Does nothing where they are not known to help."""
-    if os.environ.get(VARIABLE) == "0" or not sys.platform.startswith("linux"):
+    if not _may_tune():
         return
     flags = os.environ.get("XLA_FLAGS", "")
     if _jaxlib().startswith(_TRIED) and _FLAG not in flags:
@@ -41,10 +41,15 @@ def release_memory() -> None:
     """Gives memory that is free within the process back to the system; to be called when the kind of work changes.
 
     Compiling a step leaves some hundred megabytes free between small blocks that stay, where no array of a step fits.
+    Does nothing where the user opted out, or where the C library cannot.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if _may_tune() else None
     if trim is not None:
         trim(0)
+
+
+def _may_tune() -> bool:
+    return os.environ.get(VARIABLE) != "0" and sys.platform.startswith("linux")
 
 
 def _jaxlib() -> str:

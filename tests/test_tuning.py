@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 
@@ -63,7 +64,17 @@ def test_every_verb_that_computes_is_tuned(monkeypatch: pytest.MonkeyPatch, verb
         cli.main([verb, "run", *(["solver.yaml"] if verb == "train" else [])])
 
 
-def test_memory_is_released_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_released_where_the_c_library_can_and_the_user_did_not_opt_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tuning.release_memory()  # whatever C library there is
+    kept: list[int] = []
+    monkeypatch.setattr(tuning.ctypes, "CDLL", lambda name: SimpleNamespace(malloc_trim=kept.append))
     tuning.release_memory()
+    assert kept == [0]
+    monkeypatch.setenv(tuning.VARIABLE, "0")
+    tuning.release_memory()
+    assert kept == [0]
+    monkeypatch.delenv(tuning.VARIABLE)
     monkeypatch.setattr(tuning.ctypes, "CDLL", lambda name: object())
     tuning.release_memory()
