@@ -200,10 +200,10 @@ def _accumulate(one: Callable[[Tree, jax.Array, MicroBatches], _Pass], state: Tr
 def _all_finite(tree: object) -> jax.Array:
     """Whether no number in a tree is NaN or infinite.
 
-    A sum of squares is one pass at the speed of memory, where XLA makes arrays of the answers to `isfinite`; numbers
-    beyond 1e19, whose squares are infinite, are taken for infinite too. The greatest sum is found by a sort, in which
-    NaN is last: anything less XLA would do anew in every loop that reads the answer, with the sums of all blobs as
-    operands of each, and the program would be five times as long.
+    A sum of squares is one pass at the speed of memory, where XLA makes arrays of the answers to `isfinite`. An array
+    whose squares sum up to more than float32 holds counts as infinite too: one number of 2e19 does, or a million of
+    2e16. The greatest sum is found by a sort, in which NaN is last: anything less XLA would do anew in every loop that
+    reads the answer, with the sums of all blobs as operands of each, and the program would be five times as long.
     """
     sums = [jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(tree)]
     return jnp.isfinite(jax.lax.sort(jnp.stack(sums))[-1])

@@ -68,7 +68,7 @@ def test_bfloat16_is_measured_in_float32() -> None:
     np.testing.assert_allclose(sum_channels(x), exact.sum(0), rtol=1e-5)
 
 
-def test_nothing_has_no_moments_and_the_sum_0() -> None:
+def test_the_sum_of_nothing_is_0() -> None:
     assert not np.asarray(sum_channels(jnp.zeros((0, 3, 4, 2)))).any()
 
 

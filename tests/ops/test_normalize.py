@@ -25,11 +25,6 @@ def normal(shape: tuple[int, ...], seed: int = 0) -> Array:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def channels_last(x: Array) -> Array:
-    """(numbers, channels) in float64."""
-    return np.moveaxis(x, -1 if x.ndim == 4 else 1, -1).reshape(-1, x.shape[-1 if x.ndim == 4 else 1]).astype(float)
-
-
 @pytest.mark.parametrize("offset", [1e3, 1e4, -1e5])
 def test_large_means_do_no_harm(offset: float) -> None:
     x = normal((2, 30, 40, 4)) + np.float32(offset)
