@@ -128,7 +128,8 @@ class PoolThreads final : public Threads {
     // Shared: a helper that the pool starts late finds no task left, but still reads the counter.
     const auto batch = std::make_shared<Batch>(count, call, context);
     const long helpers = std::min<long>(pool_.num_threads(), count) - 1;
-    for (long helper = 0; helper < helpers; ++helper) const_cast<ffi::ThreadPool&>(pool_).Schedule([batch] { batch->work(); });
+    for (long helper = 0; helper < helpers; ++helper)
+      const_cast<ffi::ThreadPool&>(pool_).Schedule([batch] { batch->work(); });
     batch->work();
     batch->wait();
     if (batch->failed.load()) throw std::bad_alloc();

@@ -10,8 +10,9 @@
 // A is: so the sums are one product of matrices for each of the t x t places.
 //
 // The points decide how far rounding errors grow. (0, 1, -1) need no multiplications; the error of F(2, 3) is below that of
-// the direct sum. For six points 0, 2/3, -2/3, 3/2, -3/2 the error of F(4, 3) is about twice the direct sum's; for the usual
-// 0, 1, -1, 2, -2 five times, and five times that of F(5, 4) with the eight points below. Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2016.
+// the direct sum. For six points 0, 2/3, -2/3, 3/2, -3/2 the error of F(4, 3) is about twice the direct sum's, for the usual
+// 0, 1, -1, 2, -2 five times. With eight points the error of F(5, 4) is five times the direct sum's.
+// Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2016.
 #pragma once
 
 namespace segspec {

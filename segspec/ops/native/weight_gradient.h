@@ -20,8 +20,7 @@ namespace {
 
 constexpr long kSumBytes = 256 << 10;   // of the sums that a task adds to: a part of the second cache
 constexpr long kPartialBytes = 8 << 20; // of the sums of all parts
-
-constexpr long kDepth = 128;
+constexpr long kDepth = 128;            // of a product, in elements: what it reads of `b` stays in the first cache
 
 // How the work is shared: `parts` of the plane times `chunks` of the panels.
 struct Split {
@@ -82,26 +81,27 @@ void add_products(const Convolution& shape, const Block& block, const typename I
   const long steps = ceil_div(block.width, Isa::depth), strips = ceil_div(block.height * steps, kDepth);
   const long line = shape.stride.height * columns * inputs;
   for (long strip = 0; strip < strips; ++strip, add = true) {
-  const long top = share(block.height, strips, strip);
-  const Walk walk = {share(block.height, strips, strip + 1) - top,
-                     line,
-                     1,
-                     0,
-                     steps,
-                     Isa::depth * shape.stride.width * inputs,
-                     1};
-  for (long i = 0; i < shape.kernel.height; ++i) {
-    for (long j = 0; j < (run ? 1 : shape.kernel.width); ++j) {
-      const typename Isa::Element* const a =
-          staged + top * line + (i * shape.dilation.height * columns + j * shape.dilation.width) * inputs;
-      float* const to = sums + (i * shape.kernel.width + j) * inputs * shape.out_channels;
-      for (long tile = 0; tile < tiles; ++tile) {
-        const long begin = share(rows, tiles, tile), end = share(rows, tiles, tile + 1);
-        multiply_rows<Isa, float, 0>(typename Isa::Heights{}, end - begin, walk, a + begin, gradients + top * steps * Isa::panel,
-                                  {to + begin * shape.out_channels, shape.out_channels, width, add});
+    const long top = share(block.height, strips, strip);
+    const typename Isa::Element* const b = gradients + top * steps * Isa::panel;
+    const Walk walk = {share(block.height, strips, strip + 1) - top,
+                       line,
+                       1,
+                       0,
+                       steps,
+                       Isa::depth * shape.stride.width * inputs,
+                       1};
+    for (long i = 0; i < shape.kernel.height; ++i) {
+      for (long j = 0; j < (run ? 1 : shape.kernel.width); ++j) {
+        const typename Isa::Element* const a =
+            staged + top * line + (i * shape.dilation.height * columns + j * shape.dilation.width) * inputs;
+        float* const to = sums + (i * shape.kernel.width + j) * inputs * shape.out_channels;
+        for (long tile = 0; tile < tiles; ++tile) {
+          const long begin = share(rows, tiles, tile), end = share(rows, tiles, tile + 1);
+          multiply_rows<Isa, float, 0>(typename Isa::Heights{}, end - begin, walk, a + begin, b,
+                                       {to + begin * shape.out_channels, shape.out_channels, width, add});
+        }
       }
     }
-  }
   }
 }
 
