@@ -98,11 +98,12 @@ class PReLU(Layer):
 
     def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
         x = as_real(bottoms[0])
-        slope = params["slope"].astype(x.dtype)
+        slope = params["slope"]
         if not self.channel_shared:
             channels = stored_axis(1, x.ndim)
             slope = slope.reshape([-1 if axis == channels else 1 for axis in range(x.ndim)])
-        return (jnp.where(x > 0, x, slope * x),), {}
+        # The product in float32, as the gradient of the slope is a sum over many pixels.
+        return (jnp.where(x > 0, x, (slope * x.astype(jnp.float32)).astype(x.dtype)),), {}
 
 
 class Sigmoid(Elementwise):
@@ -113,7 +114,8 @@ class Sigmoid(Elementwise):
     example: ClassVar[str] = "{}"
 
     def compute(self, x: jax.Array) -> jax.Array:
-        return jax.nn.sigmoid(x)
+        # In float32: the slope, y (1 - y), would be lost where y was rounded to 1.
+        return jax.nn.sigmoid(x.astype(jnp.float32)).astype(x.dtype)
 
 
 class TanH(Elementwise):
@@ -124,7 +126,7 @@ class TanH(Elementwise):
     example: ClassVar[str] = "{}"
 
     def compute(self, x: jax.Array) -> jax.Array:
-        return jnp.tanh(x)
+        return jnp.tanh(x.astype(jnp.float32)).astype(x.dtype)
 
 
 class ELU(Elementwise):

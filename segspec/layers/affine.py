@@ -92,10 +92,11 @@ class Scale(_Affine):
     def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
         x = bottoms[0]
         scale = params["scale"] if len(bottoms) == 1 else to_caffe_order(bottoms[1])
-        y = x * self._spread(scale, x).astype(x.dtype)
+        # In float32, as the gradients of factor and bias are sums over many pixels.
+        y = x.astype(jnp.float32) * self._spread(scale, x)
         if self.bias_term:
-            y = y + self._spread(params["bias"], x).astype(x.dtype)
-        return (y,), {}
+            y = y + self._spread(params["bias"], x)
+        return (y.astype(x.dtype),), {}
 
 
 class Bias(_Affine):
@@ -117,7 +118,7 @@ class Bias(_Affine):
     def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
         x = bottoms[0]
         term = params["bias"] if len(bottoms) == 1 else to_caffe_order(bottoms[1])
-        return (x + self._spread(term, x).astype(x.dtype),), {}
+        return ((x.astype(jnp.float32) + self._spread(term, x)).astype(x.dtype),), {}
 
 
 class BiasChannel(Layer):

@@ -132,6 +132,24 @@ def test_half_precision_stays_and_integers_become_real() -> None:
     assert run(Power(scale=0.5), jnp.array([3], jnp.int32))[0] == 1.5
 
 
+@pytest.mark.parametrize("layer", [Sigmoid(), TanH()], ids=["Sigmoid", "TanH"])
+def test_the_slope_of_a_saturated_unit_is_not_lost_in_bfloat16(layer: Layer) -> None:
+    x = jnp.array([3.0, 4.5, 7.0], jnp.bfloat16)
+    found, exact = (jax.grad(lambda x: jnp.sum(run(layer, x)))(x.astype(dtype)) for dtype in ("bfloat16", "float32"))
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(found.astype(jnp.float32), exact, rtol=2**-8)
+
+
+def test_the_gradient_of_prelus_slope_is_summed_in_float32() -> None:
+    x, g = (jnp.asarray(np.random.default_rng(seed).normal(size=(1, 60, 80, 8)), jnp.bfloat16) for seed in (1, 2))
+
+    def total(slope: jax.Array, dtype: str) -> jax.Array:
+        return jnp.sum((run(PReLU(), x.astype(dtype), {"slope": slope}) * g.astype(dtype)).astype(jnp.float32))
+
+    found, exact = (jax.grad(total)(jnp.full(8, 0.25), dtype) for dtype in ("bfloat16", "float32"))
+    np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-3)
+
+
 def _slopes(layer: Layer, x: object) -> np.ndarray:
     return np.asarray(jax.grad(lambda x: jnp.sum(layer.forward({}, {}, [x], Context())[0][0]))(jnp.asarray(x)))
 

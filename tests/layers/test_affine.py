@@ -102,6 +102,22 @@ def test_bfloat16_stays() -> None:
     assert y.dtype == jnp.bfloat16
 
 
+@pytest.mark.parametrize(
+    ("layer", "blobs"), [(Scale(bias_term=True), ("scale", "bias")), (Bias(), ("bias",))], ids=["Scale", "Bias"]
+)
+def test_gradients_over_many_pixels_are_summed_in_float32(layer: Layer, blobs: tuple[str, ...]) -> None:
+    x, g = (jnp.asarray(numbered((1, 60, 80, 8), seed), jnp.bfloat16) for seed in (1, 2))
+    params = {name: jnp.ones(8) for name in blobs}
+
+    def total(params: dict[str, jax.Array], dtype: str) -> jax.Array:
+        (y,), _ = layer.forward(params, {}, [x.astype(dtype)], Context())
+        return jnp.sum((y * g.astype(dtype)).astype(jnp.float32))
+
+    found, exact = (jax.grad(total)(params, dtype) for dtype in ("bfloat16", "float32"))
+    for name in blobs:
+        np.testing.assert_allclose(found[name], exact[name], rtol=1e-4, atol=1e-3)
+
+
 @pytest.mark.parametrize("layer", [Scale, Bias])
 def test_refuses_what_does_not_fit(layer: type[Layer]) -> None:
     image = Blob((2, 4, 5, 3))
