@@ -188,7 +188,8 @@ def _sources(spec: NetSpec) -> Iterator[_Written]:
 
 def _need_caffe(layer: Layer, span: Span) -> None:
     if not layer.in_caffe:
-        hint = "--deploy leaves sources of images and losses out"
+        feature = layer.role == "feature"
+        hint = "keep this net in YAML" if feature else "--deploy leaves sources of images and losses out"
         raise SpecError(Diagnostic(f"Caffe has no layer type '{layer.type}'", span, hint))
 
 
