@@ -12,8 +12,10 @@ from segspec.cache import cache_folder
 from segspec.errors import RunError
 from segspec.spec.solver import Precision, Solver
 
-_MATMUL: dict[Precision, str | None] = {"float32": "highest", "high": "high", "bfloat16": None}
+MATMUL: dict[Precision, str | None] = {"float32": "highest", "high": "high", "bfloat16": None}
 """JAX's name of each precision, strictest first; its own default, None, is TF32 or bfloat16 where that is quicker."""
+_ASYNCHRONOUS = "jax_cpu_enable_async_dispatch"
+"""A setting that versions of JAX have and may lose."""
 
 
 def prepare(solver: Solver | None = None) -> None:
@@ -26,7 +28,8 @@ def prepare(solver: Solver | None = None) -> None:
     """
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9")
     # A CPU would set about a step while the arrays of the last one wait to be freed, and hold both.
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    if _ASYNCHRONOUS in jax.config.values:
+        jax.config.update(_ASYNCHRONOUS, False)
     folder = cache_folder()
     if folder is not None:
         # JAX warns of an entry that a killed process left torn, and of a folder it cannot write to; it then compiles.
@@ -37,12 +40,12 @@ def prepare(solver: Solver | None = None) -> None:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     if solver is not None and solver.solver_mode is not None:
         _select(solver.solver_mode)
-    jax.config.update("jax_default_matmul_precision", _MATMUL["float32" if solver is None else solver.precision])
+    jax.config.update("jax_default_matmul_precision", MATMUL["float32" if solver is None else solver.precision])
 
 
 def strictest(solvers: Iterable[Solver]) -> Solver:
     """The first of the solvers with the strictest precision."""
-    ranks = list(_MATMUL)
+    ranks = list(MATMUL)
     return min(solvers, key=lambda solver: ranks.index(solver.precision))
 
 
