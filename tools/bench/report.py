@@ -110,9 +110,8 @@ def _megabytes(count: float | None) -> str:
 
 
 def _of_net(contest: Contest, entry: Entry) -> Cells:
-    calls = entry.info.get("custom_calls") or {}
-    native = ", ".join(f"{count} {name}" for name, count in calls.items())
-    names = entry.name + (f" ({native})" if native else "")
+    native = sum((entry.info.get("custom_calls") or {}).values())
+    names = entry.name + (f" ({native} native calls)" if native else "")
     ratio = contest.memory_ratio(entry.name)
     peak = _megabytes(entry.peak) + (f" ({ratio:.2f})" if ratio else "")
     return (describe_net(dict(contest.task)), names, _time(entry), peak)
