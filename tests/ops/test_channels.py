@@ -59,6 +59,17 @@ def test_large_means_leave_the_variance_alone(offset: float) -> None:
 
 
 @pytest.mark.usefixtures("route")
+@pytest.mark.parametrize("kind", [jnp.float32, jnp.bfloat16])
+def test_a_constant_channel_has_no_variance_below_0(kind: Any) -> None:
+    values = np.random.default_rng(0).uniform(1e5, 2e5, 512).astype(np.float32)
+    x = jnp.broadcast_to(jnp.asarray(values, kind), (1, 32, 32, 512))
+    for part in jnp.split(x, 16, axis=3):  # few channels, so that many pixels are summed in one go
+        y, (_, variance) = batch_normalize(part, jnp.ones(32), jnp.zeros(32), 1e-9)
+        assert (variance >= 0).all()
+        assert jnp.isfinite(y.astype(jnp.float32)).all()
+
+
+@pytest.mark.usefixtures("route")
 def test_bfloat16_is_measured_in_float32() -> None:
     x = jnp.asarray(normal((2, 20, 20, 2)) + 10, jnp.bfloat16)
     exact = channels_last(np.asarray(x.astype(jnp.float32)))
