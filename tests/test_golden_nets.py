@@ -9,6 +9,8 @@ import golden_nets as tool
 import numpy as np
 import pytest
 
+from segspec.spec.solver import Precision
+
 CASES = {
     "nets": ("small_segnet_basic_inference", "small_bayesian_segnet_basic"),
     "traj": ("tiny_sgd", "tiny_sgd_bn_itersize2", "tiny_nesterov", "bvlc_adam", "bvlc_rmsprop", "bvlc_lr_poly"),
@@ -25,7 +27,18 @@ def test_agrees_with_caffe(folder: str, name: str, shared: Path) -> None:
     assert len(case.figures) > 5
 
 
-def test_an_array_that_differs_is_found(shared: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["high", "bfloat16"])
+@pytest.mark.parametrize("name", ["nets/small_segnet_basic_inference", "traj/tiny_sgd_bn"])
+def test_agrees_at_other_precisions(name: str, precision: Precision, shared: Path) -> None:
+    root = shared / "golden"
+    folder, _, stem = name.partition("/")
+    (case,) = [case for case in tool.run_folder(root / folder, root, [stem], precision) if case.name == name]
+    assert case.ok, str(case)
+
+
+@pytest.mark.parametrize("precision", ["float32", "high", "bfloat16"])
+def test_an_array_that_differs_is_found(precision: Precision, shared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "nets"
     folder.mkdir()
     name = "small_segnet_basic_inference"
@@ -35,7 +48,7 @@ def test_an_array_that_differs_is_found(shared: Path, tmp_path: Path) -> None:
         arrays = dict(file)
     arrays["conv1_bn/conv1"] = arrays["conv1_bn/conv1"] * np.float32(1.001)
     np.savez(folder / f"{name}.npz", **arrays)
-    (case,) = tool.run_folder(folder, tmp_path)
+    (case,) = tool.run_folder(folder, tmp_path, precision=precision)
     assert [figure.what for figure in case.figures if not figure.ok] == ["conv1_bn/conv1"]
     assert str(case).startswith("FAIL")
 

@@ -16,11 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from golden_parts import blob_to_caffe, blob_to_stored
+from golden_parts import Figure, blob_to_caffe, blob_to_stored, relative_error
+from golden_precision import Trial, compare
 
 from segspec.errors import SpecError
 from segspec.graph.build import build
@@ -33,6 +35,7 @@ from segspec.ops.argmax_pool import to_flat
 from segspec.spec.caffe.layer import STATE_BLOBS, Dialect
 from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.netspec import NetSpec, Phase
+from segspec.spec.solver import Precision
 from segspec.syntax.tree import read_source
 from segspec.weights.layout import (
     running_from_caffe,
@@ -74,20 +77,23 @@ class Verdict:
         return f"{self.outcome:<11} {self.name:<40} {figure:>8}  {self.remark}".rstrip()
 
 
-def run_folder(folder: Path, dialect: Dialect | None = None, tolerance: float = TOLERANCE) -> Iterator[Verdict]:
+def run_folder(
+    folder: Path, dialect: Dialect | None = None, tolerance: float = TOLERANCE, precision: Precision = "float32"
+) -> Iterator[Verdict]:
     """Runs every case of a folder, in order of name.
 
     Args:
         folder: holds pairs of NAME.prototxt and NAME.npz.
         dialect: whose rules hold; by default BVLC's where the folder's name says so, else caffe-segnet's.
-        tolerance: greatest relative error that is well.
+        tolerance: greatest relative error that is well in float32.
+        precision: to compute at.
     """
     chosen: Dialect = dialect or ("bvlc" if "bvlc" in folder.name else "segnet")
     for path in sorted(folder.glob("*.prototxt")):
-        yield run_case(path, chosen, tolerance)
+        yield run_case(path, chosen, tolerance, precision)
 
 
-def run_case(path: Path, dialect: Dialect, tolerance: float = TOLERANCE) -> Verdict:
+def run_case(path: Path, dialect: Dialect, tolerance: float = TOLERANCE, precision: Precision = "float32") -> Verdict:
     """Runs one case and compares everything that Caffe wrote for it."""
     name = f"{path.parent.name}/{path.stem}"
     phase: Phase = "TRAIN" if path.stem in TRAINED else "TEST"
@@ -99,41 +105,31 @@ def run_case(path: Path, dialect: Dialect, tolerance: float = TOLERANCE) -> Verd
     except SpecError as error:
         unknown = re.search(r"(unknown|unsupported) layer type '[^']+'", str(error))
         return Verdict(name, "unsupported" if unknown else "FAIL", np.inf, unknown[0] if unknown else str(error))
-    ours = _run(spec, graph, golden)
-    remark = ""
-    if isinstance(graph.layers[0].layer, Dropout) and "mask" in golden:
-        golden = _same_mask(ours, golden)
-        remark = "only where both masks keep: the random numbers are not Caffe's"
+    masked = isinstance(graph.layers[0].layer, Dropout) and "mask" in golden
+    remark = "only where both masks keep: the random numbers are not Caffe's" if masked else ""
     if path.stem.endswith("_backward_twice") and graph.layers[0].layer.type != "BN":
         golden = {key: value / 2 if re.fullmatch(r"param_\d+_diff", key) else value for key, value in golden.items()}
         remark = "half of what two backward passes summed up"
-    return _judge(name, ours, golden, tolerance, remark)
+
+    def run(trial: Trial) -> Iterator[Figure]:
+        ours = _run(spec, graph, golden, trial)
+        theirs = _same_mask(ours, golden) if masked else golden
+        for key, value in ours.items():
+            if key in theirs:
+                yield Figure(key, relative_error(value, theirs[key], trial.measure), tolerance)
+
+    return _judge(name, compare(run, precision), remark)
 
 
-def _judge(name: str, ours: Golden, golden: Golden, tolerance: float, remark: str) -> Verdict:
-    errors = {key: relative_error(value, golden[key]) for key, value in ours.items() if key in golden}
-    worst = max(errors, key=lambda key: errors[key])
-    if errors[worst] <= tolerance:
-        return Verdict(name, "ok", errors[worst], remark)
+def _judge(name: str, figures: Sequence[Figure], remark: str) -> Verdict:
+    worst = max(figures, key=lambda figure: figure.share)
+    if worst.ok:
+        return Verdict(name, "ok", worst.error, remark)
     if name in KNOWN:
-        return Verdict(name, "known", errors[worst], KNOWN[name])
+        return Verdict(name, "known", worst.error, KNOWN[name])
     return Verdict(
-        name, "FAIL", errors[worst], f"{worst}; tolerance {tolerance:.0e}" + (f"; {remark}" if remark else "")
+        name, "FAIL", worst.error, f"{worst.what}; tolerance {worst.limit:.0e}" + (f"; {remark}" if remark else "")
     )
-
-
-def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """max |ours - theirs| / max |theirs|; infinite where shapes differ by more than axes of length 1, or for NaN."""
-    if _squeezed(ours.shape) != _squeezed(theirs.shape):
-        return np.inf
-    expected = theirs.astype(np.float64).reshape(ours.shape)
-    scale = max(float(np.max(np.abs(expected), initial=0.0)), 1e-30)
-    error = float(np.max(np.abs(ours.astype(np.float64) - expected), initial=0.0)) / scale
-    return error if np.isfinite(error) else np.inf
-
-
-def _squeezed(shape: Sequence[int]) -> list[int]:
-    return [size for size in shape if size != 1]
 
 
 def _inputs(spec: NetSpec, golden: Golden) -> dict[str, Blob]:
@@ -162,25 +158,28 @@ def _given(layer: object, matrix: tuple[tuple[float, ...], ...]) -> InfogainLoss
     return layer.model_copy(update={"matrix": matrix})
 
 
-def _run(spec: NetSpec, graph: Graph, golden: Golden) -> dict[str, np.ndarray]:
+def _run(spec: NetSpec, graph: Graph, golden: Golden, trial: Trial) -> dict[str, np.ndarray]:
     """Everything of a case, computed here, under the names and in the shapes of Caffe."""
     (layer,) = graph.layers
     inputs = {
         name: jnp.asarray(blob_to_stored(golden[f"bottom_{index}"]), graph.inputs[name].dtype)
         for index, name in enumerate(spec.declared)
     }
-    real = {name: value for name, value in inputs.items() if value.dtype == jnp.float32}
+    real = {name: trial.given(value) for name, value in inputs.items() if value.dtype == jnp.float32}
     params, state = _trees(layer, golden)
-
     cotangents = _cotangents(layer, golden)
+    halves = {name: value.astype(jnp.bfloat16) for name, value in real.items()}
+    tried = trial.prepare(graph, params, state, {**inputs, **halves})
 
     def forward(
         params: Tree, real: Mapping[str, jax.Array]
     ) -> tuple[dict[int, jax.Array], tuple[list[jax.Array], Tree]]:
         key, train = jax.random.key(0), graph.phase == "TRAIN"
-        outputs = apply(graph, params, state, {**inputs, **real}, train=train, key=key, want=layer.tops)
+        outputs = apply(
+            tried, params, state, {**inputs, **real}, train=train, key=key, dtype=trial.dtype, want=layer.tops
+        )
         tops = [outputs.blobs[top] for top in layer.tops]
-        return {index: tops[index] for index in cotangents}, (tops, outputs.state)
+        return {index: tops[index].astype(jnp.float32) for index in cotangents}, (tops, outputs.state)
 
     @partial(jax.jit, compiler_options=QUICK)
     def run(
@@ -268,12 +267,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--dialect", choices=("segnet", "bvlc"), help="whose rules hold (default: as the folder's name)"
     )
+    parser.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="float32",
+        help="to compute at, with limits to match, see golden_precision.py (default: float32, the strictest)",
+    )
     parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="greatest relative error (default 1e-5)")
     parser.add_argument("--allow-unsupported", action="store_true", help="let layer types pass that segspec lacks")
     options = parser.parse_args(arguments)
     verdicts = []
     for folder in options.folders:
-        for verdict in run_folder(folder, options.dialect, options.tolerance):
+        for verdict in run_folder(folder, options.dialect, options.tolerance, options.precision):
             print(verdict, flush=True)
             verdicts.append(verdict)
     counts = {

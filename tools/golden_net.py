@@ -15,6 +15,7 @@ from golden_parts import (
     Case,
     Figure,
     Golden,
+    Measure,
     blob_to_caffe,
     blob_to_stored,
     caffe_order,
@@ -25,14 +26,16 @@ from golden_parts import (
     params_from,
     read_blobs,
 )
+from golden_precision import Trial, compare
 
 from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph, GraphLayer
 from segspec.layers.base import Blob, Context
 from segspec.layers.dropout import Dropout
-from segspec.net import Tree, apply
+from segspec.net import Outputs, Tree, apply
 from segspec.ops.argmax_pool import to_flat
 from segspec.spec.caffe.net import read_caffe_net
+from segspec.spec.solver import Precision
 from segspec.syntax.tree import read_source
 from segspec.weights.layout import to_caffe
 
@@ -48,12 +51,13 @@ UNKNOWN_NOISE = 1e-2
 """The limit where a case does not say how a gradient answers to rounding: pools and ReLUs flip in deep nets."""
 
 
-def run_net(path: Path, folders: list[Path]) -> Case:
+def run_net(path: Path, folders: list[Path], precision: Precision = "float32") -> Case:
     """Compares one net.
 
     Args:
         path: the prototxt; beside it NAME.npz.
         folders: where its weights may lie.
+        precision: to compute at.
     """
     name = f"{path.parent.name}/{path.stem}"
     with np.load(path.with_suffix(".npz")) as file:
@@ -69,29 +73,50 @@ def run_net(path: Path, folders: list[Path]) -> Case:
     params, state = params_from(graph, read_blobs(weights))
     graph = _with_masks(graph, golden)
     inputs = {key: _stored(golden[f"data/{key}"], graph.inputs[key].dtype) for key in graph.inputs}
-    figures = [*_forward(graph, params, state, inputs, golden)]
-    if learns:
-        figures += _backward(graph, params, state, inputs, golden)
-    return Case(name, tuple(figures), f"weights {weights.name}")
+
+    def run(trial: Trial) -> Iterator[Figure]:
+        setting = _Setting(trial.prepare(graph, params, state, inputs), params, state, inputs, golden, trial)
+        yield from _forward(setting)
+        if learns:
+            yield from _backward(setting)
+
+    return Case(name, compare(run, precision), f"weights {weights.name}")
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What is computed, how, and what Caffe found."""
+
+    graph: Graph
+    params: Tree
+    state: Tree
+    inputs: Mapping[str, jax.Array]
+    golden: Golden
+    trial: Trial
+
+    def apply(self, graph: Graph, params: Tree, want: tuple[str, ...] = ()) -> Outputs:
+        train = graph.phase == "TRAIN"
+        return apply(graph, params, self.state, self.inputs, train=train, dtype=self.trial.dtype, want=want)
 
 
 def _stored(values: np.ndarray, dtype: str) -> jax.Array:
     return jnp.asarray(blob_to_stored(values), dtype)
 
 
-def _forward(
-    graph: Graph, params: Tree, state: Tree, inputs: Mapping[str, jax.Array], golden: Golden
-) -> Iterator[Figure]:
+def _forward(setting: _Setting) -> Iterator[Figure]:
+    graph, golden, measure = setting.graph, setting.golden, setting.trial.measure
     wanted = tuple(top for layer in graph.layers for top in layer.tops)
-    found = jax.jit(lambda: apply(graph, params, state, inputs, train=graph.phase == "TRAIN", want=wanted))()
+    found = jax.jit(lambda: setting.apply(graph, setting.params, wanted))()
     for layer in graph.layers:
         for index, top in enumerate(layer.tops):
             key = f"{layer.name}/{top.partition('@')[0]}"
             if key in golden:
                 limit = _limit(layer, found.blobs)
-                yield Figure(key, _top_error(layer, index, found.blobs[top], golden[key]), limit)
+                source = top if layer.layer.role == "feature" else layer.bottoms[0]
+                yield Figure(key, _top_error(layer, index, found.blobs[top], golden[key], measure), limit, source)
     if "__total_loss" in golden and graph.phase == "TRAIN":
-        yield Figure("total loss", greatest_error(np.asarray(found.loss), golden["__total_loss"]), FORWARD)
+        (source, *_) = next(layer.bottoms for layer in graph.layers if any(layer.loss_weights))
+        yield Figure("total loss", greatest_error(np.asarray(found.loss), golden["__total_loss"]), FORWARD, source)
 
 
 def _limit(layer: GraphLayer, blobs: Mapping[str, jax.Array]) -> float:
@@ -101,14 +126,14 @@ def _limit(layer: GraphLayer, blobs: Mapping[str, jax.Array]) -> float:
     return TIES if layer.layer.type == "Accuracy" else FORWARD
 
 
-def _top_error(layer: GraphLayer, index: int, top: jax.Array, theirs: np.ndarray) -> float:
+def _top_error(layer: GraphLayer, index: int, top: jax.Array, theirs: np.ndarray, measure: Measure) -> float:
     """The error of a top; of a pooling's mask, the share of positions that differ."""
     window = layer.outputs[index].window
     if window is not None:
         positions = _kept_channels(blob_to_caffe(np.asarray(to_flat(top, window))), theirs)
         return float(np.mean(positions != theirs))
     ours = _kept_channels(blob_to_caffe(np.asarray(top)), theirs)
-    return greatest_error(ours.reshape(theirs.shape) if ours.size == theirs.size else ours, theirs)
+    return measure(ours.reshape(theirs.shape) if ours.size == theirs.size else ours, theirs)
 
 
 def _kept_channels(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
@@ -118,17 +143,16 @@ def _kept_channels(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     return ours[:, :: -(-ours.shape[1] // theirs.shape[1])]
 
 
-def _backward(
-    graph: Graph, params: Tree, state: Tree, inputs: Mapping[str, jax.Array], golden: Golden
-) -> Iterator[Figure]:
+def _backward(setting: _Setting) -> Iterator[Figure]:
     """Gradients of the parameters, and of blobs as their first writer made them."""
+    graph, golden = setting.graph, setting.golden
     blobs = [key.partition("/")[2] for key in golden if key.startswith("blobdiff/")]
     shifts = {blob: jnp.zeros(graph.blobs[blob].shape, jnp.float32) for blob in blobs}
 
     def loss(params: Tree, shifts: Mapping[str, jax.Array]) -> jax.Array:
-        return apply(_with_shifts(graph, shifts), params, state, inputs, train=True).loss
+        return setting.apply(_with_shifts(graph, shifts), params).loss
 
-    gradients, pulled = jax.jit(jax.grad(loss, (0, 1)))(params, shifts)
+    gradients, pulled = jax.jit(jax.grad(loss, (0, 1)))(setting.params, shifts)
     for blob in blobs:
         theirs = golden[f"blobdiff/{blob}"]
         error = norm_error(_kept_channels(blob_to_caffe(np.asarray(pulled[blob])), theirs), theirs)
@@ -148,13 +172,13 @@ def _gradient_figures(name: str, ours: np.ndarray, golden: Golden) -> Iterator[F
         if parameter != name:
             continue
         if kind == "grad":
-            yield Figure(f"gradient of {name}", norm_error(ours, golden[key]), limit)
+            yield Figure(f"gradient of {name}", norm_error(ours, golden[key]), limit, name)
         elif sliced := re.fullmatch(r"gradslice_(\d+)x(\d+)", kind):
             part = ours[:: int(sliced[1]), :: int(sliced[2])]
-            yield Figure(f"gradient of {name}, a part", norm_error(part, golden[key]), limit)
+            yield Figure(f"gradient of {name}, a part", norm_error(part, golden[key]), limit, name)
         elif kind == "gradnorm":
             norm = np.asarray(np.linalg.norm(ours.astype(np.float64)))
-            yield Figure(f"norm of the gradient of {name}", greatest_error(norm, golden[key]), limit)
+            yield Figure(f"norm of the gradient of {name}", greatest_error(norm, golden[key]), limit, name)
 
 
 def _blob_limit(golden: Golden) -> float:
@@ -213,7 +237,7 @@ class _Shifted:
         self, params: Any, state: Any, bottoms: Sequence[jax.Array], ctx: Context
     ) -> tuple[tuple[jax.Array, ...], dict[str, jax.Array]]:
         (first, *rest), changed = self.layer.forward(params, state, bottoms, ctx)
-        return (first + self.shift, *rest), changed
+        return (first + self.shift.astype(first.dtype), *rest), changed
 
     def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:
         return int(self.layer.multiply_adds(bottoms, tops))

@@ -22,7 +22,8 @@ from typing import get_args
 
 from golden_net import run_net
 from golden_parts import Case
-from golden_run import run_seeds, run_training
+from golden_run import run_training
+from golden_seeds import run_seeds
 from golden_statistics import run_statistics
 
 from segspec.errors import SegspecError
@@ -36,7 +37,7 @@ def run_folder(folder: Path, root: Path, words: Sequence[str] = (), precision: P
         folder: holds the cases.
         root: what paths in the prototxts are relative to.
         words: only cases whose name contains one of these; all when empty.
-        precision: of trainings from several random starts, which are compared statistically.
+        precision: of nets and trainings; statistics of batch normalisation are taken in float32.
     """
     folders = [folder, *sorted(other for other in root.iterdir() if other.is_dir() and other != folder)]
     for path in sorted(folder.glob("*.npz")):
@@ -51,9 +52,9 @@ def run_folder(folder: Path, root: Path, words: Sequence[str] = (), precision: P
 def _run(path: Path, root: Path, folders: list[Path], precision: Precision) -> Case:
     beside = {ending: path.with_name(f"{path.stem}{ending}.prototxt") for ending in ("", "_solver")}
     if beside["_solver"].is_file():
-        return run_training(beside["_solver"], root, folders)
+        return run_training(beside["_solver"], root, folders, precision)
     if beside[""].is_file():
-        return run_net(beside[""], folders)
+        return run_net(beside[""], folders, precision)
     if path.stem.endswith("_bn"):
         return run_statistics(path, root)
     if "seeds" in path.stem:
@@ -70,7 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", action="append", default=[], metavar="WORD", help="only cases named so; may be repeated"
     )
     parser.add_argument(
-        "--precision", choices=get_args(Precision), default="float32", help="of trainings from several random starts"
+        "--precision",
+        choices=get_args(Precision),
+        default="float32",
+        help="of nets and trainings, with limits to match, see golden_precision.py (default: float32, the strictest)",
     )
     options = parser.parse_args(arguments)
     cases = []

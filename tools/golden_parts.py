@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from segspec.weights.fit import fit
 Golden = Mapping[str, np.ndarray]
 Blobs = Mapping[str, list[np.ndarray]]
 """Blobs by layer, in Caffe's order and shapes."""
+Measure = Callable[[np.ndarray, np.ndarray], float]
+"""From our array and Caffe's to the error."""
 
 
 def blob_to_stored(array: np.ndarray) -> np.ndarray:
@@ -42,11 +44,14 @@ class Figure:
         what: the array or number that was compared.
         error: how far it is away.
         limit: how far it may be.
+        source: what it is computed from, where other figures are too: a single number may agree by chance where the
+            arrays behind it do not.
     """
 
     what: str
     error: float
     limit: float
+    source: str = ""
 
     @property
     def ok(self) -> bool:
@@ -115,6 +120,18 @@ def norm_error(ours: np.ndarray, theirs: np.ndarray) -> float:
         return np.inf
     distance = np.linalg.norm(ours.astype(np.float64) - theirs)
     return float(distance / max(float(np.linalg.norm(theirs.astype(np.float64))), 1e-30))
+
+
+def relative_error(ours: np.ndarray, theirs: np.ndarray, measure: Measure = greatest_error) -> float:
+    """What `measure` gives; infinite where shapes differ by more than axes of length 1, or for NaN."""
+    if _squeezed(ours.shape) != _squeezed(theirs.shape):
+        return np.inf
+    error = measure(ours, theirs.reshape(ours.shape))
+    return error if np.isfinite(error) else np.inf
+
+
+def _squeezed(shape: Sequence[int]) -> list[int]:
+    return [size for size in shape if size != 1]
 
 
 def find_weights(graph: Graph, name: str, folders: list[Path]) -> Path | None:

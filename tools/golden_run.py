@@ -25,14 +25,14 @@ from golden_parts import (
     params_from,
     read_blobs,
 )
+from golden_precision import STRICT, Trial, compare
 
 from segspec.data.loader import training_batches
 from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph, GraphLayer
 from segspec.layers.base import Blob
 from segspec.layers.data import DataLayer, DenseImageData
-from segspec.layers.normalization import BN
-from segspec.net import Tree, apply, init
+from segspec.net import Tree, apply
 from segspec.spec.caffe.net import read_caffe_net
 from segspec.spec.solver import Precision, Solver
 from segspec.spec.solver_file import load_solver
@@ -40,7 +40,6 @@ from segspec.syntax.prototxt import parse_prototxt
 from segspec.syntax.tree import Scalar, read_source
 from segspec.train.optimizer import make_optimizer
 from segspec.train.rate import learning_rate
-from segspec.train.runtime import prepare
 from segspec.train.step import MicroBatches, Step, TrainState, make_step, start
 from segspec.weights.layout import to_caffe
 
@@ -58,46 +57,56 @@ Batches = Callable[[int], MicroBatches]
 
 
 @dataclass(frozen=True)
-class _Setting:
+class Setting:
     """What a training starts from."""
 
     solver: Solver
     graph: Graph
     data: DataLayer
     batches: Batches
+    trial: Trial = STRICT
+
+    def tried(self, trial: Trial, params: Tree, state: Tree) -> Setting:
+        """The same as a trial computes it."""
+        first = self.batches(0)
+        inputs = {"data": self.data.normalize(first.data[0]), "label": first.label[0]}
+        solver = self.solver.model_copy(update={"precision": trial.dtype})
+        return replace(self, solver=solver, graph=trial.prepare(self.graph, params, state, inputs), trial=trial)
 
 
-def run_training(path: Path, root: Path, folders: list[Path]) -> Case:
+def run_training(path: Path, root: Path, folders: list[Path], precision: Precision = "float32") -> Case:
     """Compares one training.
 
     Args:
         path: NAME_solver.prototxt; beside it NAME.npz.
         root: what paths in the prototxts are relative to.
         folders: where the weights to start from may lie.
+        precision: to compute at.
     """
     stem = path.stem.removesuffix("_solver")
     name = f"{path.parent.name}/{stem}"
     with np.load(path.with_name(f"{stem}.npz")) as file:
         golden = dict(file)
-    setting = _read(path, root, golden, len(golden["loss"]))
+    setting = read_setting(path, root, golden, len(golden["loss"]))
     first = {key.partition("/")[2]: value[0] for key, value in golden.items() if key.startswith("params/")}
     if first:
         params, state = params_from(setting.graph, _by_layer(first))
-        return Case(name, (*_tiny(setting, params, state, golden),), _remark(setting))
+        figures = compare(lambda trial: _tiny(setting.tried(trial, params, state), params, state, golden), precision)
+        return Case(name, (*figures, _rates(setting, golden)), _remark(setting))
     weights = find_weights(setting.graph, stem, [folder for folder in folders if folder != path.parent])
     if weights is None:
         return Case(name, (), "no caffemodel with blobs of this net's shapes to start from")
     params, state = params_from(setting.graph, read_blobs(weights))
-    return Case(
-        name, (*_long(setting, params, state, golden),), f"from {weights.name}; {_remark(setting)}".rstrip("; ")
-    )
+    figures = compare(lambda trial: _long(setting.tried(trial, params, state), params, state, golden), precision)
+    return Case(name, (*figures, _rates(setting, golden)), f"from {weights.name}; {_remark(setting)}".rstrip("; "))
 
 
-def _remark(setting: _Setting) -> str:
+def _remark(setting: Setting) -> str:
     return "gradients of BN from the last batch alone, as caffe-segnet's" if _overwrites(setting) else ""
 
 
-def _read(path: Path, root: Path, golden: Golden, iterations: int) -> _Setting:
+def read_setting(path: Path, root: Path, golden: Golden, iterations: int) -> Setting:
+    """A training with enough batches for so many iterations; `golden` holds them where the net reads memory."""
     text = parse_prototxt(read_source(path))
     net = text.get("net") or text.get("train_net")
     assert isinstance(net, Scalar)
@@ -109,14 +118,14 @@ def _read(path: Path, root: Path, golden: Golden, iterations: int) -> _Setting:
         _, channels, height, width = golden["X"].shape
         inputs = {"data": Blob((size, height, width, channels)), "label": Blob((size,), "int32")}
         graph = build(spec, "TRAIN", inputs)
-        return _Setting(solver, graph, DenseImageData(source="-"), _from_memory(golden, size, solver.iter_size))
+        return Setting(solver, graph, DenseImageData(source="-"), _from_memory(golden, size, solver.iter_size))
     data = spec.data["train"]
     images = open_list(data, root)
     graph = build(spec, "TRAIN", image_inputs(data.batch_size, *images.size, data.channels))
     with training_batches(images, data.batch_size, workers=1) as loader:
         loaded = [next(loader) for _ in range(iterations * solver.iter_size)]
     stacked = [(batch.data, batch.label) for batch in loaded]
-    return _Setting(solver, graph, data, _from_list(stacked, solver.iter_size))
+    return Setting(solver, graph, data, _from_list(stacked, solver.iter_size))
 
 
 def _from_memory(golden: Golden, size: int, micro: int) -> Batches:
@@ -150,8 +159,8 @@ def _by_layer(blobs: dict[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
     return layers
 
 
-def _train(
-    setting: _Setting, params: Tree, state: Tree, iterations: int
+def train(
+    setting: Setting, params: Tree, state: Tree, iterations: int
 ) -> Iterator[tuple[TrainState, dict[str, np.ndarray]]]:
     """The state after each iteration, and the metrics of its last batch from before the update, as Caffe logs them."""
     optimizer = make_optimizer(setting.solver, setting.graph.multipliers)
@@ -162,7 +171,7 @@ def _train(
         if _overwrites(setting)
         else make_step(setting.graph, setting.data, optimizer, seed=0, dtype=setting.solver.dtype)
     )
-    now = start(params, state, optimizer)
+    now = start(*jax.tree.map(jnp.copy, (params, state)), optimizer)  # a step takes what it is given
     for iteration in range(iterations):
         batches = setting.batches(iteration)
         last = measure(now.params, now.state, batches.data[-1], batches.label[-1])[1] if several else {}
@@ -172,22 +181,22 @@ def _train(
 
 
 def _measure(
-    setting: _Setting, params: Tree, state: Tree, data: jax.Array, label: jax.Array
+    setting: Setting, params: Tree, state: Tree, data: jax.Array, label: jax.Array
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The loss of a batch, and with it all its metrics."""
     inputs = {"data": setting.data.normalize(data), "label": label}
-    outputs = apply(setting.graph, params, state, inputs, train=True)
+    outputs = apply(setting.graph, params, state, inputs, train=True, dtype=setting.solver.dtype)
     return outputs.loss, {**outputs.blobs, "loss": outputs.loss}
 
 
-def _overwrites(setting: _Setting) -> bool:
+def _overwrites(setting: Setting) -> bool:
     """Whether caffe-segnet's fault shows: its BN overwrites its gradients where others add up."""
-    return setting.solver.iter_size > 1 and any(isinstance(layer.layer, BN) for layer in setting.graph.layers)
+    return setting.solver.iter_size > 1 and any(layer.layer.type == "BN" for layer in setting.graph.layers)
 
 
-def _overwriting_step(setting: _Setting, optimizer: optax.GradientTransformation) -> Step:
+def _overwriting_step(setting: Setting, optimizer: optax.GradientTransformation) -> Step:
     """A step with that fault, so that everything else can be compared."""
-    faulty = {layer.name for layer in setting.graph.layers if isinstance(layer.layer, BN)}
+    faulty = {layer.name for layer in setting.graph.layers if layer.layer.type == "BN"}
     gradient = jax.grad(partial(_measure, setting), has_aux=True)
 
     @jax.jit
@@ -206,54 +215,55 @@ def _overwriting_step(setting: _Setting, optimizer: optax.GradientTransformation
     return step
 
 
-def _tiny(setting: _Setting, params: Tree, state: Tree, golden: Golden) -> Iterator[Figure]:
+def _tiny(setting: Setting, params: Tree, state: Tree, golden: Golden) -> Iterator[Figure]:
     """Every parameter after every update."""
     iterations = len(golden["loss"])
     worst: dict[str, float] = {}
     losses = []
-    for count, (now, metrics) in enumerate(_train(setting, params, state, iterations), 1):
+    for count, (now, metrics) in enumerate(train(setting, params, state, iterations), 1):
         losses.append(metrics["loss"])
         for layer, blob, index in caffe_order(setting.graph):
             key = f"{layer.name}:{index}"
             theirs = golden[f"params/{key}"][count]
-            error = greatest_error(_ours(layer, blob, now), theirs) / count
+            error = setting.trial.measure(_ours(layer, blob, now), theirs) / count
             worst[key] = max(worst.get(key, 0.0), error)
     for key, error in worst.items():
         yield Figure(f"{key}, per update", error, PER_UPDATE)
-    yield Figure("loss", greatest_error(np.asarray(losses), golden["loss"]), iterations * PER_UPDATE)
-    yield _rates(setting, golden)
+    yield Figure("loss", setting.trial.measure(np.asarray(losses), golden["loss"]), iterations * PER_UPDATE)
 
 
 def _ours(layer: GraphLayer, blob: str, now: TrainState) -> np.ndarray:
     return to_caffe(layer.params[blob], np.asarray(now.params[layer.name][blob]))
 
 
-def _rates(setting: _Setting, golden: Golden) -> Figure:
+def _rates(setting: Setting, golden: Golden) -> Figure:
     rate = learning_rate(setting.solver)
     ours = np.asarray([rate(jnp.int32(t)) for t in range(len(golden["lr"]))])
     return Figure("rate", greatest_error(ours, golden["lr"]), 2e-6)
 
 
-def _long(setting: _Setting, params: Tree, state: Tree, golden: Golden) -> Iterator[Figure]:
+def _long(setting: Setting, params: Tree, state: Tree, golden: Golden) -> Iterator[Figure]:
     """Losses, tightly at first, and the parameters that were kept on the way."""
     theirs = golden["loss"]
     spread = np.abs(golden.get("loss_perturbed", theirs) - theirs) / np.abs(theirs)
     accuracy = next(
         (top for layer in setting.graph.layers if layer.layer.type == "Accuracy" for top in layer.tops[:1]), ""
     )
-    for number, (now, metrics) in enumerate(_train(setting, params, state, len(theirs))):
+    farthest, farthest_accuracy = 0.0, 0.0
+    for number, (now, metrics) in enumerate(train(setting, params, state, len(theirs))):
         limit = max(_drift(number + 1), SPREAD * float(np.max(spread[: number + 1])))
         error = abs(float(metrics["loss"]) - float(theirs[number])) / abs(float(theirs[number]))
-        yield Figure(f"loss of iteration {number + 1}", error, limit)
+        farthest = max(farthest, error)
+        yield Figure(f"loss until iteration {number + 1}", farthest, limit)
         if accuracy and "accuracy" in golden:
             away = abs(float(metrics[accuracy]) - float(golden["accuracy"][number]))
-            yield Figure(f"accuracy of iteration {number + 1}", away, max(ACCURACY, 2 * limit))
+            farthest_accuracy = max(farthest_accuracy, away)
+            yield Figure(f"accuracy until iteration {number + 1}", farthest_accuracy, max(ACCURACY, 2 * limit))
         for layer, blob, index in caffe_order(setting.graph):
             kept = golden.get(f"params_after_{number + 1}/{layer.name}:{index}")
             if kept is not None and not feeds_normalisation(setting.graph, layer, blob):
-                error = greatest_error(_ours(layer, blob, now), kept)
+                error = setting.trial.measure(_ours(layer, blob, now), kept)
                 yield Figure(f"{layer.name}:{index} after {number + 1}", error, limit)
-    yield _rates(setting, golden)
 
 
 def _drift(iteration: int) -> float:
@@ -261,36 +271,3 @@ def _drift(iteration: int) -> float:
     (early, small), (late, large) = DRIFT
     power = np.log(large / small) / np.log(late / early)
     return float(small * (iteration / early) ** power)
-
-
-def run_seeds(path: Path, root: Path, precision: Precision = "float32") -> Case:
-    """Compares trainings from several random starts with Caffe's, statistically: the last 12 losses and accuracies.
-
-    Args:
-        path: NAME_5seeds_200it.npz or the like; the training is NAME_solver.prototxt beside it.
-        root: what paths in the prototxts are relative to.
-        precision: of our trainings.
-    """
-    stem = re.sub(r"_\d+seeds.*", "", path.stem)
-    with np.load(path) as file:
-        golden = dict(file)
-    seeds = sorted(key for key in golden if key.startswith("loss_seed"))
-    setting = _read(path.with_name(f"{stem}_solver.prototxt"), root, golden, len(golden[seeds[0]]))
-    setting = replace(setting, solver=setting.solver.model_copy(update={"precision": precision}))
-    prepare(setting.solver)
-    ours = [_last(setting, seed, len(golden[seeds[0]])) for seed in range(len(seeds))]
-    figures = []
-    for what, index in (("loss", 0), ("acc", 1)):
-        theirs = [float(np.mean(golden[key][-12:])) for key in golden if key.startswith(f"{what}_seed")]
-        mine = [found[index] for found in ours]
-        error = np.hypot(np.std(theirs, ddof=1), np.std(mine, ddof=1)) / np.sqrt(len(seeds))
-        figures.append(
-            Figure(f"mean {what} of the last 12, in standard errors", abs(np.mean(mine) - np.mean(theirs)) / error, 3.0)
-        )
-    return Case(f"{path.parent.name}/{path.stem}", tuple(figures), f"{len(seeds)} seeds, {precision}")
-
-
-def _last(setting: _Setting, seed: int, iterations: int) -> tuple[float, float]:
-    params, state = init(setting.graph, seed)
-    metrics = [metrics for _, metrics in _train(setting, params, state, iterations)][-12:]
-    return float(np.mean([m["loss"] for m in metrics])), float(np.mean([m["accuracy"] for m in metrics]))
