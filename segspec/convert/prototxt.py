@@ -222,8 +222,11 @@ def _rules(spec: LayerSpec, learned: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _rule(rule: BlobRule) -> str:
-    name = f"name: {quoted(rule.name)} " if rule.name is not None else ""
-    return f"param {{ {name}lr_mult: {literal(rule.lr_mult)} decay_mult: {literal(rule.decay_mult)} }}"
+    """Of a named blob only what is written: in Caffe too it takes the rest from the layer that names it first."""
+    found = {"name": quoted(rule.name)} if rule.name is not None else {}
+    wanted = [field for field in ("lr_mult", "decay_mult") if rule.name is None or field in rule.model_fields_set]
+    found |= {field: literal(getattr(rule, field)) for field in wanted}
+    return " ".join(["param {", *(f"{field}: {value}" for field, value in found.items()), "}"])
 
 
 def _messages(layer: Layer, span: Span) -> dict[str, list[str]]:

@@ -59,9 +59,9 @@ def _layer(spec: LayerSpec, classes: ClassTable | None) -> dict[str, object]:
     if classes and classes.ignore_label is not None and "ignore_label" in type(spec.layer).model_fields:
         fields.setdefault("ignore_label", None)
     if spec.rules:
-        fields["param"] = [_rule(rule) for rule in spec.rules]
+        fields["param"] = [_rule(spec, rule) for rule in spec.rules]
     elif spec.rest != BlobRule():
-        fields["param"] = _rule(spec.rest)
+        fields["param"] = _rule(spec, spec.rest)
     if spec.loss_weights:
         fields["loss_weight"] = spec.loss_weights
     if not all(spec.propagate_down):
@@ -71,8 +71,9 @@ def _layer(spec: LayerSpec, classes: ClassTable | None) -> dict[str, object]:
     return fields
 
 
-def _rule(rule: BlobRule) -> dict[str, object]:
-    return rule.model_dump(exclude_none=True)
+def _rule(spec: LayerSpec, rule: BlobRule) -> dict[str, object]:
+    """All fields of a rule; of a blob that layers share only what is written: the rest is as where it is held."""
+    return rule.model_dump(exclude_none=True, exclude_unset=bool(spec.share or rule.name))
 
 
 def parameters(layer: Layer) -> dict[str, object]:

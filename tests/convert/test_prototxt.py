@@ -220,3 +220,18 @@ def test_sizes_and_groups_that_forks_want_written() -> None:
         assert f" {line}\n" in text
     ours, theirs = both(spec, (13, 18))
     np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
+
+
+def test_a_shared_blob_takes_its_multipliers_where_it_is_held() -> None:
+    spec = read_net(
+        Source(
+            "x.yaml",
+            "segspec: 1\nclasses: 3\nlayers:\n"
+            "  - Convolution: {num_output: 3, kernel_size: 1, share: s, param: {lr_mult: 0}}\n"
+            "  - Convolution: {num_output: 3, kernel_size: 1, share: s}\n",
+        ),
+        Path("nowhere"),
+    )
+    again = read_caffe_net(Source("x.prototxt", written(spec, (4, 4))), phase="DEPLOY")
+    layers = build(again, "DEPLOY", image_inputs(1, 4, 4, 3, labels=False)).layers
+    assert [layer.multipliers["weight"] for layer in layers if layer.params] == [(0, 1), (0, 1)]

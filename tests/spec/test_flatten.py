@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from segspec.errors import Source
+from segspec.graph.build import build, image_inputs
 from segspec.layers import LAYERS
 from segspec.layers.base import Layer
 from segspec.spec.flatten import flat_text
@@ -76,7 +77,7 @@ def test_every_source_of_images(layer: type[Layer]) -> None:
         ("Convolution: {num_output: 1, kernel_size: [3, 1], pad: same}", "kernel_size: [3, 1]"),
         ("Convolution: {num_output: 1, kernel_size: 1, weight_filler: {type: gaussian, std: 1e-3}}", "{type: gaussian, std: 0.001}"),  # noqa: E501
         ("Convolution: {num_output: 1, kernel_size: 1, param: {lr_mult: 0}}", "param: {lr_mult: 0.0, decay_mult: 1.0}"),
-        ("Convolution: {num_output: 1, kernel_size: 1, param: [{name: w}, {}]}", "param: [{name: w, lr_mult: 1.0"),
+        ("Convolution: {num_output: 1, kernel_size: 1, param: [{name: w}, {}]}", "param: [{name: w}, {lr_mult: 1.0"),
         ("BatchNorm: {share: x/y}", "share: x/y"),
         ("Silence: {bottom: [data, label]}", "bottom: [data, label]"),
         ("Split: {name: s, top: [x, y]}", "top: [x, y]"),
@@ -131,3 +132,17 @@ def test_macros_are_carried_out_and_nothing_is_left_of_them() -> None:
         "  - Eltwise: {name: sum1, bottom: [relu1, b2/tanh2], operation: SUM, coeff: []}",
         "output: b1/relu2",
     ]
+
+
+def test_a_shared_blob_that_is_frozen_where_it_is_held_reads_back() -> None:
+    held = "param: [{name: w, lr_mult: 0}, {decay_mult: 0}]"
+    flat = same(
+        "layers:\n"
+        f"  - Convolution: {{num_output: 3, kernel_size: 1, {held}}}\n"
+        "  - Convolution: {num_output: 3, kernel_size: 1, param: [{name: w}]}\n"
+        "  - Convolution: {num_output: 3, kernel_size: 1, share: s, param: {lr_mult: 0, decay_mult: 0}}\n"
+        "  - Convolution: {num_output: 3, kernel_size: 1, share: s, param: {decay_mult: 0}}\n"
+    )
+    net = read_net(Source("x.yaml", flat), Path("nowhere"))
+    layers = build(net, "DEPLOY", image_inputs(1, 4, 4, 3, labels=False)).layers
+    assert [layer.multipliers["weight"] for layer in layers] == [(0, 1), (0, 1), (0, 0), (0, 0)]
