@@ -129,5 +129,5 @@ def _attributes(geometry: Geometry) -> dict[str, np.ndarray | np.int64 | np.bool
         "pad": np.array(geometry.pad, np.int64),
         "dilation": np.array(geometry.dilation, np.int64),
         "groups": np.int64(geometry.groups),
-        "high": np.bool_(precision in ("high", "bfloat16_3x")),
+        "high": np.bool_(precision == "high"),
     }
