@@ -28,8 +28,9 @@ def test_agrees_with_caffe(folder: str, name: str, shared: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["high", "bfloat16"])
-@pytest.mark.parametrize("name", ["nets/small_segnet_basic_inference", "traj/tiny_sgd_bn"])
+@pytest.mark.parametrize(
+    ("name", "precision"), [("nets/small_segnet_basic_inference", "bfloat16"), ("traj/tiny_sgd_bn", "high")]
+)
 def test_agrees_at_other_precisions(name: str, precision: Precision, shared: Path) -> None:
     root = shared / "golden"
     folder, _, stem = name.partition("/")

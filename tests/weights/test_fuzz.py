@@ -16,7 +16,7 @@ from segspec.run.blobs import read_blobs
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "count"), [("caffemodel", 60_000), ("solverstate", 2000), ("safetensors", 2000)])
+@pytest.mark.parametrize(("kind", "count"), [("caffemodel", 80_000), ("solverstate", 2000), ("safetensors", 2000)])
 def test_mutants(kind: str, count: int) -> None:
     complaints: list[str] = []
     outcomes = fuzz.run(kind, count, 1, complaints.append)

@@ -12,7 +12,7 @@ def test_what_is_mutated_can_be_read(text: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", ["2", "3", "4", "5"])
+@pytest.mark.parametrize("seed", ["2", "3"])
 def test_mutants(seed: str, capsys: pytest.CaptureFixture[str]) -> None:
     """With those of caffemodels, these are 100,000 mutants."""
     assert fuzz.main(["10000", "--seed", seed]) == 0, capsys.readouterr().out
