@@ -91,8 +91,7 @@ def sum_channels(x: jax.Array) -> jax.Array:
 def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean and biased variance of each channel, (channels,) and float32; x has channels last and is not empty."""
     mean, variance = _call("segspec_moments", (_per_channel(x), _per_channel(x)))(x)
-    # Rounding leaves the variance of a large constant a little below 0, which has no square root.
-    return mean, jnp.maximum(variance, 0)
+    return mean, variance
 
 
 def normalize_backward(

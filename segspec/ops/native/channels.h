@@ -63,52 +63,26 @@ void sum_part(const Number* x, long pixels, long channels, float* sums) {
   });
 }
 
-// The sums of x - centre, and of its square, over a part.
-template <class Isa, class Number>
-void sum_squares(const Number* x, long pixels, long channels, const float* centres, float* sums, float* squares) {
-  each_run<Isa>(channels, [&](long channel, const typename Isa::Mask* lanes) {
-    typename Isa::Vector sum[kRun], square[kRun], centre[kRun];
-#pragma GCC unroll 4
-    for (int v = 0; v < kRun; ++v) {
-      sum[v] = square[v] = Isa::zero();
-      centre[v] = Isa::load_part(centres + channel + v * Isa::lanes, lanes[v]);
-    }
-    const Number* from = x + channel;
-    for (long pixel = 0; pixel < pixels; ++pixel, from += channels) {
-#pragma GCC unroll 4
-      for (int v = 0; v < kRun; ++v) {
-        const typename Isa::Vector centred = Isa::subtract(Isa::load_part(from + v * Isa::lanes, lanes[v]), centre[v]);
-        sum[v] = Isa::add(sum[v], centred);
-        square[v] = Isa::multiply_add(centred, centred, square[v]);
-      }
-    }
-#pragma GCC unroll 4
-    for (int v = 0; v < kRun; ++v) {
-      Isa::store_part(sums + channel + v * Isa::lanes, lanes[v], sum[v]);
-      Isa::store_part(squares + channel + v * Isa::lanes, lanes[v], square[v]);
-    }
-  });
-}
-
-// The sums of g, and of g (x - mean), over a part.
-template <class Isa, class Number>
-void sum_gradients(const Number* x, const Number* g, long pixels, long channels, const float* mean, float* sums,
-                   float* products) {
+// Over a part the sums of numbers, and of their products with x - centre. `number(place, lanes, centred)` gives those of a
+// register: from their place in the array, or from x - centre itself.
+template <class Isa, class Number, class Numbers>
+void sum_products(const Number* x, long pixels, long channels, const float* centres, const Numbers& number, float* sums,
+                  float* products) {
   each_run<Isa>(channels, [&](long channel, const typename Isa::Mask* lanes) {
     typename Isa::Vector sum[kRun], product[kRun], centre[kRun];
 #pragma GCC unroll 4
     for (int v = 0; v < kRun; ++v) {
       sum[v] = product[v] = Isa::zero();
-      centre[v] = Isa::load_part(mean + channel + v * Isa::lanes, lanes[v]);
+      centre[v] = Isa::load_part(centres + channel + v * Isa::lanes, lanes[v]);
     }
-    const Number *x_from = x + channel, *g_from = g + channel;
-    for (long pixel = 0; pixel < pixels; ++pixel, x_from += channels, g_from += channels) {
+    for (long place = channel; place < pixels * channels; place += channels) {
 #pragma GCC unroll 4
       for (int v = 0; v < kRun; ++v) {
-        const typename Isa::Vector gradient = Isa::load_part(g_from + v * Isa::lanes, lanes[v]);
-        const typename Isa::Vector value = Isa::load_part(x_from + v * Isa::lanes, lanes[v]);
-        sum[v] = Isa::add(sum[v], gradient);
-        product[v] = Isa::multiply_add(gradient, Isa::subtract(value, centre[v]), product[v]);
+        const long here = place + v * Isa::lanes;
+        const typename Isa::Vector centred = Isa::subtract(Isa::load_part(x + here, lanes[v]), centre[v]);
+        const typename Isa::Vector factor = number(here, lanes[v], centred);
+        sum[v] = Isa::add(sum[v], factor);
+        product[v] = Isa::multiply_add(factor, centred, product[v]);
       }
     }
 #pragma GCC unroll 4
@@ -180,7 +154,8 @@ void find_moments(const Threads& threads, const Channels& shape, const void* x, 
     float* const centres = found + 3 * part * channels;
     sum_part<Isa>(from, parts.size(part), channels, centres);
     for (long channel = 0; channel < channels; ++channel) centres[channel] /= static_cast<float>(parts.size(part));
-    sum_squares<Isa>(from, parts.size(part), channels, centres, centres + channels, centres + 2 * channels);
+    const auto itself = [](long, typename Isa::Mask, typename Isa::Vector centred) { return centred; };
+    sum_products<Isa>(from, parts.size(part), channels, centres, itself, centres + channels, centres + 2 * channels);
   });
   for (long channel = 0; channel < channels; ++channel) {
     double count = 0, centre = 0, squares = 0;
@@ -193,7 +168,8 @@ void find_moments(const Threads& threads, const Channels& shape, const void* x, 
       count = total;
     }
     mean[channel] = static_cast<float>(centre);
-    variance[channel] = static_cast<float>(squares / count);
+    // Rounding leaves the variance of a large constant a little below 0, which has no square root.
+    variance[channel] = squares < 0 ? 0 : static_cast<float>(squares / count);
   }
 }
 
@@ -208,7 +184,10 @@ void normalize_backward(const Threads& threads, const Channels& shape, const voi
   threads.each(parts.count, [&](long part) {
     const long place = parts.begin(part) * channels;
     float* const sums = found + 2 * part * channels;
-    sum_gradients<Isa>(x + place, g + place, parts.size(part), channels, by.mean, sums, sums + channels);
+    const auto gradient = [&](long here, typename Isa::Mask lanes, typename Isa::Vector) {
+      return Isa::load_part(g + place + here, lanes);
+    };
+    sum_products<Isa>(x + place, parts.size(part), channels, by.mean, gradient, sums, sums + channels);
   });
   float* const gradient_mean = found + 2 * parts.count * channels;
   float *const factor = gradient_mean + channels, *const slope = factor + channels;
