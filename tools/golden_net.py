@@ -16,6 +16,7 @@ from golden_parts import (
     Figure,
     Golden,
     Measure,
+    WrappedLayer,
     blob_to_caffe,
     blob_to_stored,
     caffe_order,
@@ -30,7 +31,7 @@ from golden_precision import Trial, compare
 
 from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph, GraphLayer
-from segspec.layers.base import Blob, Context
+from segspec.layers.base import Context
 from segspec.layers.dropout import Dropout
 from segspec.net import Outputs, Tree, apply
 from segspec.ops.argmax_pool import to_flat
@@ -188,22 +189,15 @@ def _blob_limit(golden: Golden) -> float:
 
 
 @dataclass(frozen=True)
-class _Masked:
+class _Masked(WrappedLayer):
     """A dropout that keeps what Caffe's random numbers kept."""
 
-    layer: Dropout
     mask: np.ndarray
-
-    type = "Dropout"
-    role = "feature"
 
     def forward(
         self, params: Any, state: Any, bottoms: Sequence[jax.Array], ctx: Context
     ) -> tuple[tuple[jax.Array, ...], dict[str, jax.Array]]:
         return (bottoms[0] * self.mask / (1 - self.layer.dropout_ratio),), {}
-
-    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:
-        return self.layer.multiply_adds(bottoms, tops)
 
 
 def _with_masks(graph: Graph, golden: Golden) -> Graph:
@@ -219,28 +213,16 @@ def _with_masks(graph: Graph, golden: Golden) -> Graph:
 
 
 @dataclass(frozen=True)
-class _Shifted:
+class _Shifted(WrappedLayer):
     """A layer whose first top has something added, so that the gradient of that top can be asked for."""
 
-    layer: Any
     shift: jax.Array
-
-    @property
-    def type(self) -> str:
-        return str(self.layer.type)
-
-    @property
-    def role(self) -> str:
-        return str(self.layer.role)
 
     def forward(
         self, params: Any, state: Any, bottoms: Sequence[jax.Array], ctx: Context
     ) -> tuple[tuple[jax.Array, ...], dict[str, jax.Array]]:
         (first, *rest), changed = self.layer.forward(params, state, bottoms, ctx)
         return (first + self.shift.astype(first.dtype), *rest), changed
-
-    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:
-        return int(self.layer.multiply_adds(bottoms, tops))
 
 
 def _with_shifts(graph: Graph, shifts: Mapping[str, jax.Array]) -> Graph:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from segspec.data.sample import ImageSource
 from segspec.data.sources import open_source
 from segspec.graph.graph import Graph, GraphLayer
+from segspec.layers.base import Blob
 from segspec.layers.data import DataLayer, DenseImageData
 from segspec.net import Tree, init
 from segspec.spec.caffe.layer import STATE_BLOBS
@@ -190,3 +192,21 @@ def caffe_order(graph: Graph) -> Iterator[tuple[GraphLayer, str, int]]:
         for index, blob in enumerate(layer.params, kept):
             if blob not in layer.owners:
                 yield layer, blob, index
+
+
+@dataclass(frozen=True)
+class WrappedLayer:
+    """What stands in a graph in place of a layer and, but for its forward pass, is that layer."""
+
+    layer: Any
+
+    @property
+    def type(self) -> str:
+        return str(self.layer.type)
+
+    @property
+    def role(self) -> str:
+        return str(self.layer.role)
+
+    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:
+        return int(self.layer.multiply_adds(bottoms, tops))

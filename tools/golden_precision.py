@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from golden_parts import Figure, Measure, greatest_error, norm_error
+from golden_parts import Figure, Measure, WrappedLayer, greatest_error, norm_error
 
 from segspec.graph.graph import Graph, GraphLayer
-from segspec.layers.base import Arrays, Blob, Context, Forward
+from segspec.layers.base import Arrays, Context, Forward
 from segspec.net import Tree, apply
 from segspec.spec.solver import Precision
 from segspec.train.runtime import MATMUL
@@ -99,34 +99,21 @@ round_bfloat16.defvjp(lambda values: (round_bfloat16(values), None), lambda _, c
 
 
 @dataclass(frozen=True)
-class _Rounding:
+class _Rounding(WrappedLayer):
     """A layer between blobs of bfloat16.
 
     Attributes:
-        layer: computes in float32.
         bottoms, tops: which of them are rounded.
     """
 
-    layer: Any
     bottoms: tuple[bool, ...]
     tops: tuple[bool, ...]
-
-    @property
-    def type(self) -> str:
-        return str(self.layer.type)
-
-    @property
-    def role(self) -> str:
-        return str(self.layer.role)
 
     def forward(self, params: Arrays, state: Arrays, bottoms: Sequence[jax.Array], ctx: Context) -> Forward:
         # A normalisation computes in float32 between its bottom and its top; other layers round what they learned.
         learned = params if self.type == "BN" else {name: round_bfloat16(value) for name, value in params.items()}
         found, changed = self.layer.forward(learned, state, _round_some(bottoms, self.bottoms), ctx)
         return _round_some(found, self.tops), changed
-
-    def multiply_adds(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> int:
-        return int(self.layer.multiply_adds(bottoms, tops))
 
 
 def _round_some(blobs: Sequence[jax.Array], which: Sequence[bool]) -> tuple[jax.Array, ...]:
