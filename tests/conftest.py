@@ -19,6 +19,12 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ["SEGSPEC_CACHE"] = ""
 os.environ["SEGSPEC_TUNE"] = "0"
 os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+# Most of a test's time goes into compiling programs that then run once or twice on small arrays: machine code that is
+# made quickly costs less than what better code would save. Values that the user chose are left alone.
+_LEVEL = "--xla_backend_optimization_level"
+_FLAGS = os.environ.get("XLA_FLAGS", "")
+if _LEVEL not in _FLAGS:
+    os.environ["XLA_FLAGS"] = f"{_FLAGS} {_LEVEL}=0".strip()
 
 # Checks that several tests share tell what they compared, as those of a test do.
 pytest.register_assert_rewrite("layer_contract")
