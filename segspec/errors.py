@@ -89,6 +89,8 @@ class Diagnostic:
 
 def printable(text: str) -> str:
     """The text with everything that would steer a terminal, or that cannot be encoded, replaced by a visible mark."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

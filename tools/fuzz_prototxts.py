@@ -17,16 +17,18 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from segspec.errors import SegspecError, Source, SpecError, UsageError
 from segspec.graph.build import build
 from segspec.graph.inputs import declared_size, net_inputs
-from segspec.spec.caffe.net import read_caffe_net
+from segspec.spec.caffe.net import net_of_tree
 from segspec.spec.caffe.solver import read_caffe_solver
 from segspec.spec.netspec import Phase
-from segspec.syntax.tree import read_source
+from segspec.syntax.prototxt import parse_prototxt
+from segspec.syntax.tree import Mapping, read_source
 
 SECONDS = 1.0
 PHASES: tuple[Phase, ...] = ("TRAIN", "TEST", "DEPLOY")
@@ -127,8 +129,7 @@ def _copy(text: str, generator: random.Random) -> str:
 def attempt(text: str, changes: Sequence[str] = ()) -> str:
     """Reads a text as the commands would, and says what became of it: `read`, `refused`, or a complaint."""
     start = time.process_time()
-    source = Source("x.prototxt", text)
-    outcomes = {_outcome(source, changes, phase) for phase in (None, *PHASES)}
+    outcomes = _outcomes(Source("x.prototxt", text), changes)
     complaints = outcomes - {"read", "refused"}
     taken = time.process_time() - start
     if complaints:
@@ -138,13 +139,20 @@ def attempt(text: str, changes: Sequence[str] = ()) -> str:
     return "read" if "read" in outcomes else "refused"
 
 
-def _outcome(source: Source, changes: Sequence[str], phase: Phase | None) -> str:
-    """What becomes of a text as a net in a phase, or as a solver."""
+def _outcomes(source: Source, changes: Sequence[str]) -> set[str]:
+    """What becomes of a text as a solver, and as a net in each phase. A mistake of syntax is one for all of them."""
+    trees: list[Mapping] = []
+    syntax = _outcome(lambda: trees.append(parse_prototxt(source)))
+    if not trees:
+        return {syntax}
+    nets = {_outcome(partial(_build, trees[0], source, changes, phase)) for phase in PHASES}
+    return {_outcome(lambda: read_caffe_solver(source, changes)), *nets}
+
+
+def _outcome(read: Callable[[], object]) -> str:
+    """What becomes of one way to read a text."""
     try:
-        if phase is None:
-            read_caffe_solver(source, changes)
-        else:
-            _build(source, changes, phase)
+        read()
     except (SpecError, UsageError) as error:
         return _judged(error)
     except Exception:
@@ -152,8 +160,8 @@ def _outcome(source: Source, changes: Sequence[str], phase: Phase | None) -> str
     return "read"
 
 
-def _build(source: Source, changes: Sequence[str], phase: Phase) -> None:
-    net = read_caffe_net(source, changes, phase, stages=("x",))
+def _build(tree: Mapping, source: Source, changes: Sequence[str], phase: Phase) -> None:
+    net = net_of_tree(tree, source, changes, phase, stages=("x",))
     build(net, phase, net_inputs(net, declared_size(net) or (45, 60), labels=phase != "DEPLOY"))
 
 
