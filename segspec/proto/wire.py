@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ class Message:
 
     def message(self, field: Field) -> Message:
         """The message that a field of BYTES holds."""
-        return replace(self, start=field.start, end=field.end)
+        return Message(self.buffer, field.start, field.end, self.place, self.fault)
 
     def text(self, field: Field) -> str:
         """The text that a field of BYTES holds."""
@@ -140,6 +140,8 @@ class Message:
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
         """The number that begins at an offset, and the offset behind it."""
+        if at < end and (byte := self.buffer[at]) < 0x80:  # most are that short
+            return byte, at + 1
         value = 0
         for index in range(min(_LONGEST_VARINT, end - at)):
             byte = self.buffer[at + index]
