@@ -16,7 +16,7 @@ import pytest
 
 from segspec.graph.build import build, image_inputs
 from segspec.graph.graph import Graph
-from segspec.net import apply, init
+from segspec.net import apply, init_shapes
 from segspec.spec.netspec import NetSpec
 from segspec.weights.fit import fit
 from segspec.weights.names import WeightsMap, name_modules, turn_colours
@@ -50,6 +50,12 @@ def smp(torchvision: Any) -> Any:
 
 
 @pytest.fixture
+def drawn(torch: Any) -> Callable[..., Any]:
+    """Gives a module that was made on the device `meta` its memory and random parameters, each drawn once."""
+    return partial(_draw, torch)
+
+
+@pytest.fixture
 def seasoned(torch: Any) -> Callable[..., Any]:
     """Gives a module random normalisations whose outputs are of ordinary size."""
     return partial(_season, torch)
@@ -59,6 +65,18 @@ def seasoned(torch: Any) -> Callable[..., Any]:
 def same_outputs(torch: Any) -> Compare:
     """Asserts that a net with a module's weights gives what the module gives."""
     return partial(_assert_same_outputs, torch)
+
+
+def _draw(torch: Any, module: Any) -> Any:
+    """The module with parameters that keep outputs of ordinary size; torchvision's own drawing takes seconds twice."""
+    torch.manual_seed(0)
+    for part in module.to_empty(device="cpu").modules():
+        if isinstance(part, torch.nn.Conv2d | torch.nn.Linear):
+            torch.nn.init.kaiming_uniform_(part.weight, nonlinearity="relu")
+            torch.nn.init.uniform_(part.bias, -0.1, 0.1)
+        elif isinstance(part, torch.nn.BatchNorm2d):
+            part.reset_parameters()
+    return module
 
 
 def _season(torch: Any, module: Any, size: tuple[int, int], seed: int = 0) -> Any:
@@ -126,7 +144,9 @@ def _with_weights(graph: Graph, module: Any, names: Mapping[str, str], *, whole:
     taken = modules if whole else {layer: modules[layer] for layer in set(names.values())}
     found = name_modules(graph, taken, WeightsMap(names, layout="torch", channels="rgb"), "torch")
     blobs = {layer: own for layer, own in turn_colours(graph, found).blobs.items() if own}
-    params, state, transfer = fit(graph, *init(graph, 0), replace(found, blobs=blobs))
+    # Zeros cost nothing, and what is compared would show a blob that stayed one.
+    zeros = jax.tree.map(lambda like: np.zeros(like.shape, like.dtype), init_shapes(graph))
+    params, state, transfer = fit(graph, *zeros, replace(found, blobs=blobs))
     assert not transfer.unused
     assert not (whole and transfer.initial)
     return params, state

@@ -166,23 +166,37 @@ def tops(net: NetSpec, pairs: dict[str, Any]) -> dict[str, Any]:
     return {last[block]: part for block, part in pairs.items()}
 
 
-def test_vgg16_as_segnets_encoder(torchvision: Any, seasoned: Any, same_outputs: Any) -> None:
+def test_vgg16_as_segnets_encoder(torch: Any, torchvision: Any, drawn: Any, seasoned: Any, same_outputs: Any) -> None:
     size = (64, 96)
-    module = seasoned(torchvision.models.vgg16_bn(weights=None), size)
+    with torch.device("meta"):
+        module = torchvision.models.vgg16_bn(weights=None)
+    module.classifier = torch.nn.Identity()
+    module = seasoned(drawn(module), size)
     names = load_weights_map("vgg16_bn_torchvision").layers
     net = load_net(SPECS / "segnet_camvid.yaml")
     same_outputs(net, module, names, size, {"e5/pool": module.features, "e1/pool": module.features[:7]}, whole=False)
 
 
-VGG = """segspec: 1
-use: [vgg]
-layers: [vgg16, vgg_fc, Convolution: {name: fc8, num_output: 1000, kernel_size: 1}]
-"""
+def vgg16(classifier: str) -> NetSpec:
+    last = "Convolution: {name: fc8, num_output: 1000, kernel_size: 1}"
+    return read_net(Source("vgg.yaml", f"segspec: 1\nuse: [vgg]\nlayers: [vgg16, {classifier}, {last}]\n"), Path(SPECS))
 
 
-def test_vgg16_with_its_classifier(torchvision: Any, same_outputs: Any) -> None:
-    module = torchvision.models.vgg16(weights=None).eval()
-    net = read_net(Source("vgg.yaml", VGG), Path(SPECS))
+def test_vgg16_counts_the_same(torch: Any, torchvision: Any) -> None:
+    with torch.device("meta"):
+        module = torchvision.models.vgg16(weights=None)
+    graph = build(vgg16("vgg_fc"), "DEPLOY", image_inputs(1, 224, 224, 3, labels=False))
+    assert graph.parameters == sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_vgg16_with_its_classifier(torch: Any, torchvision: Any, drawn: Any, same_outputs: Any) -> None:
+    """With 64 numbers between the parts of the classifier instead of 4096, which are 120 million weights."""
+    with torch.device("meta"):
+        module = torchvision.models.vgg16(weights=None)
+        for place, inputs, outputs in ((0, 512 * 7 * 7, 64), (3, 64, 64), (6, 64, 1000)):
+            module.classifier[place] = torch.nn.Linear(inputs, outputs)
+    drawn(module).eval()
+    net = vgg16("vgg_fc: {out: 64}")
     convolutions = [layer.name for layer in net.layers if layer.name.startswith("conv")]
     numbers = [index for index, part in enumerate(module.features) if hasattr(part, "weight")]
     names = {name: f"features.{number}" for name, number in zip(convolutions, numbers, strict=True)}
