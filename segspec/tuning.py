@@ -1,14 +1,8 @@
 """Settings of the process that make training on a CPU faster; they must be in place before JAX first computes.
 
-Two of them, each with the reason it is there:
-
-* XLA hands convolutions on a CPU to a library whose weight gradients are slow (2.4 times the time of a whole training
-  step of SegNet's 7x7 convolutions). One flag keeps convolutions out of it. The flag is experimental, and an unknown
-  flag would end the process, so it is set for the versions of jaxlib it was tried with and no others.
-* The C library gives large blocks of memory back to the system when they are freed, and every step faults them in anew.
-  It is told to keep them; `release_memory` gives back what a while of other work has left.
-
-`SEGSPEC_TUNE=0` in the environment leaves everything as it is; flags that the user set himself win.
+The C library gives large blocks of memory back to the system when they are freed, and every step faults them in anew.
+It is told to keep them; `release_memory` gives back what a while of other work has left. `SEGSPEC_TUNE=0` in the
+environment leaves everything as it is.
 """
 
 from __future__ import annotations
@@ -16,25 +10,20 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 VARIABLE = "SEGSPEC_TUNE"
-_FLAG = "--xla_cpu_experimental_ynn_fusion_type"
-_TRIED = ("0.10.",)
-"""Beginnings of the versions of jaxlib that know the flag."""
-
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 """Names of glibc's mallopt for: bytes kept at the top of the heap, blocks mapped singly, heaps."""
 
 
 def tune_process() -> None:
-    """Applies the settings, unless the user opted out. Does nothing where they are not known to help."""
-    if not _may_tune():
+    """Tells the C library to keep freed memory, if it is glibc and the user did not opt out."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if _may_tune() else None
+    if mallopt is None:
         return
-    flags = os.environ.get("XLA_FLAGS", "")
-    if _jaxlib().startswith(_TRIED) and _FLAG not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {_FLAG}=-individual_convolution".strip()
-    _keep_memory()
+    mallopt(_M_ARENA_MAX, 1)
+    mallopt(_M_MMAP_MAX, 0)
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def release_memory() -> None:
@@ -50,20 +39,3 @@ def release_memory() -> None:
 
 def _may_tune() -> bool:
     return os.environ.get(VARIABLE) != "0" and sys.platform.startswith("linux")
-
-
-def _jaxlib() -> str:
-    try:
-        return version("jaxlib")
-    except PackageNotFoundError:
-        return ""
-
-
-def _keep_memory() -> None:
-    """Tells glibc to keep freed memory; other C libraries have no mallopt and are left alone."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return
-    mallopt(_M_ARENA_MAX, 1)
-    mallopt(_M_MMAP_MAX, 0)
-    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

@@ -11,43 +11,26 @@ from segspec import cli, tuning
 
 
 @pytest.fixture(autouse=True)
-def _linux_without_flags(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XLA_FLAGS", raising=False)
+def _linux(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(tuning.VARIABLE, raising=False)
     monkeypatch.setattr(tuning.sys, "platform", "linux")
-    monkeypatch.setattr(tuning, "_keep_memory", lambda: None)
-    monkeypatch.setattr(tuning, "_jaxlib", lambda: "0.10.2")
 
 
-def flags() -> str:
-    return tuning.os.environ.get("XLA_FLAGS", "")
-
-
-def test_the_flag_is_added_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
+def test_memory_is_kept_where_the_c_library_can_and_the_user_did_not_opt_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+    library = SimpleNamespace(mallopt=lambda name, value: told.append((name, value)))
+    monkeypatch.setattr(tuning.ctypes, "CDLL", lambda name: library)
     tuning.tune_process()
-    tuning.tune_process()
-    assert flags() == "--xla_dump_to=x --xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
-
-
-def test_a_users_own_value_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = "--xla_cpu_experimental_ynn_fusion_type=dot"
-    monkeypatch.setenv("XLA_FLAGS", own)
-    tuning.tune_process()
-    assert flags() == own
-
-
-@pytest.mark.parametrize("version", ["", "0.9.9", "0.100.0", "1.0.0"])
-def test_an_unknown_jaxlib_gets_no_flag(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
-    monkeypatch.setattr(tuning, "_jaxlib", lambda: version)
-    tuning.tune_process()
-    assert flags() == ""
-
-
-def test_the_user_can_opt_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [name for name, _ in told] == [-8, -4, -1]  # M_ARENA_MAX, M_MMAP_MAX, M_TRIM_THRESHOLD of malloc.h
     monkeypatch.setenv(tuning.VARIABLE, "0")
     tuning.tune_process()
-    assert flags() == ""
+    monkeypatch.delenv(tuning.VARIABLE)
+    monkeypatch.setattr(tuning.sys, "platform", "darwin")
+    tuning.tune_process()
+    assert len(told) == 3
+    monkeypatch.setattr(tuning.sys, "platform", "linux")
+    monkeypatch.setattr(tuning.ctypes, "CDLL", lambda name: object())
+    tuning.tune_process()
 
 
 @pytest.mark.parametrize("verb", ["train", "compute-bn-stats", "test"])

@@ -7,6 +7,7 @@ convolution, that of its input is the transposed convolution of g, and that of i
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import jax
@@ -17,6 +18,7 @@ from segspec.ops import native
 from segspec.ops.channels import sum_channels
 from segspec.ops.native import Geometry
 from segspec.ops.phases import deconvolve_phases
+from segspec.ops.taps import multiply_taps
 from segspec.ops.window import Pair, convolution_output, deconvolution_output
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -57,9 +59,7 @@ def convolve(
         )
         size = (height, width)
     geometry = Geometry(stride, pad, dilation, group)
-    if _is_native(x, size, weight, geometry, weight.shape[3]):
-        return _convolve(x, weight, geometry, size)
-    return _xla_convolve(x, weight, geometry, size)
+    return _convolve(x, weight, geometry, size)
 
 
 def deconvolve(
@@ -89,10 +89,7 @@ def deconvolve(
         + restored[axis]
         for axis in (0, 1)
     )
-    geometry = Geometry(stride, pad, dilation, group)
-    if _is_native(x, (height, width), weight, geometry, weight.shape[2] * group):
-        return _deconvolve(x, weight, geometry, (height, width))
-    return _xla_deconvolve(x, weight, geometry, (height, width))
+    return _deconvolve(x, weight, Geometry(stride, pad, dilation, group), (height, width))
 
 
 @jax.custom_vjp
@@ -116,19 +113,24 @@ def _add_bias_backward(bias: jax.Array, cotangent: jax.Array) -> tuple[jax.Array
 add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 
 
-def _is_native(x: jax.Array, output: Pair, weight: jax.Array, geometry: Geometry, channels: int) -> bool:
+def _is_native(x: jax.Array, y: tuple[int, ...], weight: tuple[int, ...], geometry: Geometry) -> bool:
     """Whether our own kernels are there and do well: channels that fill a group, pixels to reuse the weights for.
 
     Where a kernel covers more than the image, XLA exchanges the two and takes a hundred times as long.
+
+    Args:
+        x: what is convolved, or its gradient, or the other way round.
+        y: shape of what comes of it.
+        weight: shape of the filters.
+        geometry: of the windows.
     """
-    shares = (x.shape[3] // geometry.groups, channels // geometry.groups)
-    pixels = x.shape[0] * min(x.shape[1] * x.shape[2], output[0] * output[1])
-    exceeds = any(weight.shape[axis] > min(x.shape[1 + axis], output[axis]) for axis in (0, 1))
+    shares = (x.shape[3] // geometry.groups, y[3] // geometry.groups)
+    pixels = x.shape[0] * min(x.shape[1] * x.shape[2], y[1] * y[2])
+    exceeds = any(weight[axis] > min(x.shape[1 + axis], y[1 + axis]) for axis in (0, 1))
     return (
-        weight.dtype == jnp.float32
-        and native.computes(x.dtype)
+        native.computes(x.dtype)
         and (geometry.groups == 1 or min(shares) >= _FEWEST_CHANNELS)
-        and (pixels >= _FEWEST_PIXELS or weight.size <= _FEW_WEIGHTS or exceeds)
+        and (pixels >= _FEWEST_PIXELS or math.prod(weight) <= _FEW_WEIGHTS or exceeds)
         and (geometry.dilation == (1, 1) or geometry.stride == (1, 1))
     )
 
@@ -137,42 +139,54 @@ def _is_native(x: jax.Array, output: Pair, weight: jax.Array, geometry: Geometry
 def _convolve(x: jax.Array, weight: jax.Array, geometry: Geometry, size: Pair) -> jax.Array:
     """A convolution whose output has a given size, whatever lies beyond the last window."""
     output = (x.shape[0], *size, weight.shape[3])
-    found: jax.Array = lax.platform_dependent(
-        x,
-        weight,
-        cpu=lambda x, weight: native.convolve(x, weight, geometry, output),
-        default=lambda x, weight: _xla_convolve(x, weight, geometry, size),
-    )
+
+    def xla(x: jax.Array, weight: jax.Array) -> jax.Array:
+        return _xla_convolve(x, weight, geometry, size)
+
+    def own(x: jax.Array, weight: jax.Array) -> jax.Array:
+        return native.convolve(x, weight, geometry, output)
+
+    if weight.dtype != jnp.float32 or not _is_native(x, output, weight.shape, geometry):
+        return xla(x, weight)
+    found: jax.Array = lax.platform_dependent(x, weight, cpu=own, default=xla)
     return found
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _deconvolve(x: jax.Array, weight: jax.Array, geometry: Geometry, size: Pair) -> jax.Array:
     """The transpose of `_convolve` by its image: x is of the output's size, the result of the image's."""
-    found: jax.Array = lax.platform_dependent(
-        x,
-        weight,
-        cpu=lambda x, weight: deconvolve_phases(x, weight, geometry, size),
-        default=lambda x, weight: _xla_deconvolve(x, weight, geometry, size),
-    )
+
+    def xla(x: jax.Array, weight: jax.Array) -> jax.Array:
+        return _xla_deconvolve(x, weight, geometry, size)
+
+    def own(x: jax.Array, weight: jax.Array) -> jax.Array:
+        return deconvolve_phases(x, weight, geometry, size)
+
+    output = (x.shape[0], *size, weight.shape[2] * geometry.groups)
+    if weight.dtype != jnp.float32 or not _is_native(x, output, weight.shape, geometry):
+        return xla(x, weight)
+    found: jax.Array = lax.platform_dependent(x, weight, cpu=own, default=xla)
     return found
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _weigh(x: jax.Array, cotangent: jax.Array, geometry: Geometry, kernel: Pair) -> jax.Array:
-    """The transpose of `_convolve` by its weight, float32."""
+    """The transpose of `_convolve` by its weight, float32 or better."""
     shape = (*kernel, x.shape[3] // geometry.groups, cotangent.shape[3])
 
     def xla(x: jax.Array, cotangent: jax.Array) -> jax.Array:
         size = (cotangent.shape[1], cotangent.shape[2])
-        weight = jax.ShapeDtypeStruct(shape, jnp.float32)
+        weight = jax.ShapeDtypeStruct(shape, jnp.promote_types(x.dtype, jnp.float32))
         gradient: jax.Array
         (gradient,) = jax.linear_transpose(lambda w: _xla_convolve(x, w, geometry, size), weight)(cotangent)
         return gradient
 
-    found: jax.Array = lax.platform_dependent(
-        x, cotangent, cpu=lambda x, cotangent: native.weight_gradient(x, cotangent, geometry, shape), default=xla
-    )
+    def own(x: jax.Array, cotangent: jax.Array) -> jax.Array:
+        if _is_native(x, cotangent.shape, shape, geometry):
+            return native.weight_gradient(x, cotangent, geometry, shape)
+        return multiply_taps(x, cotangent, geometry, kernel)
+
+    found: jax.Array = lax.platform_dependent(x, cotangent, cpu=own, default=xla)
     return found
 
 
@@ -185,7 +199,8 @@ def _convolve_forward(x: jax.Array, weight: jax.Array, geometry: Geometry, size:
 
 def _convolve_backward(geometry: Geometry, size: Pair, residuals: Residuals, cotangent: jax.Array) -> Residuals:
     x, weight = residuals
-    return _deconvolve(cotangent, weight, geometry, _size(x)), _weigh(x, cotangent, geometry, _kernel(weight))
+    gradient = _weigh(x, cotangent, geometry, _kernel(weight))
+    return _deconvolve(cotangent, weight, geometry, _size(x)), gradient.astype(weight.dtype)
 
 
 def _deconvolve_forward(x: jax.Array, weight: jax.Array, geometry: Geometry, size: Pair) -> tuple[jax.Array, Residuals]:
@@ -194,7 +209,8 @@ def _deconvolve_forward(x: jax.Array, weight: jax.Array, geometry: Geometry, siz
 
 def _deconvolve_backward(geometry: Geometry, size: Pair, residuals: Residuals, cotangent: jax.Array) -> Residuals:
     x, weight = residuals
-    return _convolve(cotangent, weight, geometry, _size(x)), _weigh(cotangent, x, geometry, _kernel(weight))
+    gradient = _weigh(cotangent, x, geometry, _kernel(weight))
+    return _convolve(cotangent, weight, geometry, _size(x)), gradient.astype(weight.dtype)
 
 
 def _weigh_forward(x: jax.Array, cotangent: jax.Array, geometry: Geometry, kernel: Pair) -> tuple[jax.Array, Residuals]:

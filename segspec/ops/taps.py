@@ -1,0 +1,100 @@
+"""The gradient of a convolution by its weight, as products of matrices: where there is no kernel of our own for it.
+
+Tap (i, j) of the gradient is a sum over all pixels of the output: x[s r + d i, s w + d j] g[r, w], with x the padded
+image, g the gradient of the output, stride s and dilation d. XLA's own way leaves all but one core idle where channels
+are few, and takes hundreds of times as long where channels are in groups. A product a tap would read everything
+kernel x kernel times. So x is set side by side with itself as the columns of the kernel see it, and g with itself as
+the rows see it, shifted the other way; then one product holds all taps:
+
+    x at column 0, 1, 2, a row a channel       g at row 0, 1, 2        the gradient
+
+    +--------- pixels ---------+               +------------+         row 0    1    2
+    | in                       |               |out|out|out |        +-------------+
+    +--------------------------+               |   |   |   pixels    |in x out| .. | column 0
+    | in, a pixel to the right |       .       |   |   |    |    =   +-------------+
+    +--------------------------+               |   |   |    |        |   ..   | .. | 1
+    | in, two pixels           |               +------------+        +-------------+
+    +--------------------------+                                     |   ..   | .. | 2
+
+With a stride, rows of x that are s apart belong together, a phase: row i of the kernel reads phase d i mod s, and g
+shifted by d i div s rows. The images of a batch lie one above the other with so many rows of zeros between them that no
+shift reaches the next. What stands side by side is made a band of rows at a time.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from segspec.ops.native import Geometry
+from segspec.ops.window import Pair
+
+_BAND_BYTES = 4 << 20
+"""Of what stands side by side: it stays in a processor's caches."""
+
+
+def multiply_taps(x: jax.Array, cotangent: jax.Array, geometry: Geometry, kernel: Pair) -> jax.Array:
+    """The gradient of a convolution by its weight.
+
+    Args:
+        x: (batch, height, width, in).
+        cotangent: of the result, (batch, out height, out width, out), of x's type.
+        geometry: of the windows.
+        kernel: (height, width).
+
+    Returns:
+        (kernel height, kernel width, in / groups, out), float32 or better, summed as such.
+    """
+    stride, dilation, groups = geometry.stride, geometry.dilation, geometry.groups
+    batch, height, width = cotangent.shape[:3]
+    taps = [divmod(dilation[0] * row, stride[0]) for row in range(kernel[0])]
+    shifts, phases = (sorted(set(places)) for places in zip(*taps, strict=True))
+    reach = shifts[-1]
+
+    rows = batch * (height + reach)
+    beside = rows * width * (len(phases) * kernel[1] * x.shape[3] + len(shifts) * cotangent.shape[3])
+    size = -(-rows // min(rows, -(-beside * x.dtype.itemsize // _BAND_BYTES)))
+    bands = -(-rows // size)
+
+    reads = stride[1] * (width - 1) + 1
+    span = reads + dilation[1] * (kernel[1] - 1)
+    tall = _pad(x, geometry.pad, ((height + reach) * stride[0], span)).reshape(rows, stride[0], span, x.shape[3])
+    tall = jnp.moveaxis(_lengthen(tall, 0, bands * size), -1, 0)
+    shifted = _pad(cotangent, (0, 0), (height + reach, width)).reshape(rows, width, cotangent.shape[3])
+    shifted = _lengthen(shifted, reach, bands * size)
+    corners = [(phase, dilation[1] * column) for phase in phases for column in range(kernel[1])]
+
+    def multiply(first: jax.Array | int) -> jax.Array:
+        """The product of a band: (groups, phases x columns, in / groups, shifts, out / groups)."""
+        left = [
+            lax.dynamic_slice(tall, (0, first, *corner), (x.shape[3], size, 1, reads))[:, :, 0, :: stride[1]]
+            for corner in corners
+        ]
+        right = [lax.dynamic_slice_in_dim(shifted, first + reach - shift, size) for shift in shifts]
+        product: jax.Array = lax.dot_general(
+            jnp.stack(left).reshape(len(left), groups, -1, size, width),
+            jnp.stack(right, 2).reshape(size, width, len(right), groups, -1),
+            (((3, 4), (0, 1)), ((1,), (3,))),
+            preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
+        )
+        return product
+
+    made = jax.eval_shape(multiply, 0)
+    nothing = jnp.zeros(made.shape, made.dtype)
+    total = lax.fori_loop(0, bands, lambda band, total: total + multiply(band * size), nothing)
+    found = total.reshape(groups, len(phases), kernel[1], -1, len(shifts), cotangent.shape[3] // groups)
+    found = found.transpose(1, 4, 2, 3, 0, 5).reshape(len(phases), len(shifts), *found.shape[2:4], -1)
+    return jnp.stack([found[phases.index(phase), shifts.index(shift)] for shift, phase in taps])
+
+
+def _pad(x: jax.Array, before: Pair, size: Pair) -> jax.Array:
+    """Images with so many zeros above and left, and behind as many as make the size; where these are below 0, cut."""
+    height, width = ((before[axis], size[axis] - before[axis] - x.shape[1 + axis], 0) for axis in (0, 1))
+    return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), height, width, (0, 0, 0)))
+
+
+def _lengthen(rows: jax.Array, before: int, size: int) -> jax.Array:
+    """So many rows of zeros before, and behind as many as let `size` rows follow."""
+    behind = size - rows.shape[0]
+    return lax.pad(rows, jnp.zeros((), rows.dtype), ((before, behind, 0), *((0, 0, 0) for _ in rows.shape[1:])))
