@@ -55,6 +55,9 @@ RESERVED = frozenset(
 )
 """Names with a meaning of their own in the log; a top of such a name is logged as `name/top`."""
 
+_SHORT = 4096
+"""Numbers of an array that is looked at together with others like it."""
+
 Step = Callable[[TrainState, MicroBatches, jax.Array], tuple[TrainState, Metrics]]
 
 
@@ -204,8 +207,12 @@ def _all_finite(tree: object) -> jax.Array:
     whose squares sum up to more than float32 holds counts as infinite too: one number of 2e19 does, or a million of
     2e16. The greatest sum is found by a sort, in which NaN is last: anything less XLA would do anew in every loop that
     reads the answer, with the sums of all blobs as operands of each, and the program would be five times as long.
+    Short arrays are summed as one, or their sums would be half of all that there is to compile.
     """
-    sums = [jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(tree)]
+    leaves = [leaf.astype(jnp.float32).reshape(-1) for leaf in jax.tree.leaves(tree)]
+    short = [leaf for leaf in leaves if leaf.size <= _SHORT]
+    arrays = [*(leaf for leaf in leaves if leaf.size > _SHORT), *([jnp.concatenate(short)] if short else [])]
+    sums = [jnp.sum(jnp.square(array)) for array in arrays]
     return jnp.isfinite(jax.lax.sort(jnp.stack(sums))[-1])
 
 
