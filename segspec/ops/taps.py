@@ -23,15 +23,19 @@ shift reaches the next. What stands side by side is made a band of rows at a tim
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from segspec.ops.native import Geometry
 from segspec.ops.window import Pair
 
 _BAND_BYTES = 4 << 20
-"""Of what stands side by side: it stays in a processor's caches."""
+"""Of what stands side by side: it stays in a processor's caches. More where the gradient, to which each band adds, is
+larger than that."""
 
 
 def multiply_taps(x: jax.Array, cotangent: jax.Array, geometry: Geometry, kernel: Pair) -> jax.Array:
@@ -48,35 +52,42 @@ def multiply_taps(x: jax.Array, cotangent: jax.Array, geometry: Geometry, kernel
     """
     stride, dilation, groups = geometry.stride, geometry.dilation, geometry.groups
     batch, height, width = cotangent.shape[:3]
+    summed = jnp.promote_types(x.dtype, jnp.float32)
+    if x.size == 0 or cotangent.size == 0:
+        return jnp.zeros((*kernel, x.shape[3] // groups, cotangent.shape[3]), summed)
     taps = [divmod(dilation[0] * row, stride[0]) for row in range(kernel[0])]
     shifts, phases = (sorted(set(places)) for places in zip(*taps, strict=True))
     reach = shifts[-1]
 
     rows = batch * (height + reach)
-    beside = rows * width * (len(phases) * kernel[1] * x.shape[3] + len(shifts) * cotangent.shape[3])
-    size = -(-rows // min(rows, -(-beside * x.dtype.itemsize // _BAND_BYTES)))
+    sides = (len(phases) * kernel[1] * x.shape[3], len(shifts) * cotangent.shape[3])
+    beside = rows * width * sum(sides) * x.dtype.itemsize
+    most = max(_BAND_BYTES, math.prod(sides) // groups * summed.itemsize)
+    size = -(-rows // min(rows, -(-beside // most)))
     bands = -(-rows // size)
 
     reads = stride[1] * (width - 1) + 1
     span = reads + dilation[1] * (kernel[1] - 1)
     tall = _pad(x, geometry.pad, ((height + reach) * stride[0], span)).reshape(rows, stride[0], span, x.shape[3])
-    tall = jnp.moveaxis(_lengthen(tall, 0, bands * size), -1, 0)
+    tall = _lengthen(tall, 0, bands * size).transpose(1, 3, 0, 2)[np.array(phases)]
     shifted = _pad(cotangent, (0, 0), (height + reach, width)).reshape(rows, width, cotangent.shape[3])
     shifted = _lengthen(shifted, reach, bands * size)
-    corners = [(phase, dilation[1] * column) for phase in phases for column in range(kernel[1])]
 
     def multiply(first: jax.Array | int) -> jax.Array:
         """The product of a band: (groups, phases x columns, in / groups, shifts, out / groups)."""
+        # All phases at once: XLA takes a minute to compile the 2048 slices that a kernel of 64 with a stride of 32 has
+        # phases and columns.
+        seen = (*tall.shape[:2], size, reads)
         left = [
-            lax.dynamic_slice(tall, (0, first, *corner), (x.shape[3], size, 1, reads))[:, :, 0, :: stride[1]]
-            for corner in corners
+            lax.dynamic_slice(tall, (0, 0, first, dilation[1] * column), seen)[..., :: stride[1]]
+            for column in range(kernel[1])
         ]
         right = [lax.dynamic_slice_in_dim(shifted, first + reach - shift, size) for shift in shifts]
         product: jax.Array = lax.dot_general(
-            jnp.stack(left).reshape(len(left), groups, -1, size, width),
+            jnp.stack(left, 1).reshape(len(phases) * kernel[1], groups, -1, size, width),
             jnp.stack(right, 2).reshape(size, width, len(right), groups, -1),
             (((3, 4), (0, 1)), ((1,), (3,))),
-            preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
+            preferred_element_type=summed,
         )
         return product
 

@@ -96,3 +96,33 @@ def test_memory_stays_within_a_few_times_the_image() -> None:
     geometry = Geometry((1, 1), (4, 4), (1, 1), 1)
     compiled = jax.jit(lambda x, g: multiply_taps(x, g, geometry, (9, 9))).lower(image, image).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 6 * 4 * 4 * 256 * 256 * 16
+
+
+def test_one_band_where_the_gradient_is_larger() -> None:
+    """Each adds to all of it: a fully connected layer would take several times as long else."""
+    image, product = (
+        jax.ShapeDtypeStruct((1, 13, 13, 64), jnp.float32),
+        jax.ShapeDtypeStruct((1, 7, 7, 512), jnp.float32),
+    )
+    geometry = Geometry((1, 1), (0, 0), (1, 1), 1)
+    with patch.object(taps, "_BAND_BYTES", 2**17):
+        made = jax.make_jaxpr(lambda x, g: multiply_taps(x, g, geometry, (7, 7)))(image, product)
+    assert [equation.params["length"] for equation in made.eqns if equation.primitive.name == "scan"] == [1]
+
+
+def test_large_strides_slice_no_more_than_the_columns_of_the_kernel() -> None:
+    """A slice for each phase of each column takes a minute to compile."""
+    image, scores = (
+        jax.ShapeDtypeStruct((1, 512, 640, 2), jnp.float32),
+        jax.ShapeDtypeStruct((1, 15, 19, 2), jnp.float32),
+    )
+    geometry = Geometry((32, 32), (0, 0), (1, 1), 1)
+    lowered = jax.jit(lambda x, g: multiply_taps(x, g, geometry, (64, 64))).lower(image, scores)
+    assert lowered.as_text().count("stablehlo.dynamic_slice") < 80
+
+
+def test_no_images_give_no_gradient() -> None:
+    geometry = Geometry((1, 1), (1, 1), (1, 1), 2)
+    found = multiply_taps(jnp.ones((0, 5, 5, 4), jnp.bfloat16), jnp.ones((0, 5, 5, 6), jnp.bfloat16), geometry, (3, 3))
+    assert found.dtype == jnp.float32
+    np.testing.assert_array_equal(found, np.zeros((3, 3, 2, 6)))
