@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from segspec.ops.schedule import make_once
 from segspec.ops.window import PoolWindow
 
 Found = tuple[jax.Array, jax.Array]
@@ -68,9 +69,8 @@ def search_tiles(x: jax.Array, window: PoolWindow, dtype: np.dtype[Any]) -> Foun
     found = [
         [search(x, window, rows, columns, dtype) for columns in stretches(window, 1)] for rows in stretches(window, 0)
     ]
-    return join([[maximum for maximum, _ in row] for row in found]), join(
-        [[index for _, index in row] for row in found]
-    )
+    maximum, index = (join([[planes[which] for planes in row] for row in found]) for which in (0, 1))
+    return maximum, make_once(index, window.positions)
 
 
 def join(blocks: Sequence[Sequence[jax.Array]]) -> jax.Array:

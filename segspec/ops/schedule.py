@@ -47,6 +47,30 @@ def _add_nothing(value: jax.Array, *others: jax.Array) -> jax.Array:
     return value + (jax.lax.sort(numbers)[0] > 0).astype(value.dtype)
 
 
+def make_once(numbers: jax.Array, beyond: int) -> jax.Array:
+    """The numbers as they are, made once.
+
+    Of what takes a few comparisons XLA keeps what it is made of, and makes it anew in each loop that reads it. On a CPU
+    the numbers go through a loop that never runs, which XLA does not see.
+
+    Args:
+        numbers: whole numbers of any shape.
+        beyond: greater than all of them.
+    """
+    if numbers.size == 0:
+        return numbers
+
+    def loop(numbers: jax.Array) -> jax.Array:
+        first = (0,) * numbers.ndim
+        held: jax.Array = jax.lax.while_loop(
+            lambda held: held[first].astype(jnp.int32) >= beyond, jnp.zeros_like, numbers
+        )
+        return held
+
+    made: jax.Array = jax.lax.platform_dependent(numbers, cpu=loop, default=lambda numbers: numbers)
+    return made
+
+
 @jax.custom_vjp
 def learn_first(learned: Blobs, inputs: Sequence[jax.Array]) -> tuple[Blobs, Sequence[jax.Array]]:
     """Both as they are; in the backward pass the gradients of what is learned are made before those of the inputs.

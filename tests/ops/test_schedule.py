@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segspec.ops.schedule import learn_first, recompute, wait_for
+from segspec.ops.schedule import learn_first, make_once, recompute, wait_for
 
 
 def normal(*shape: int, seed: int = 0) -> jax.Array:
@@ -33,6 +33,31 @@ def test_what_is_waited_for_is_not_optimised_away() -> None:
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
 def test_what_is_waited_for_may_be_anything(number: float) -> None:
     np.testing.assert_array_equal(jax.jit(wait_for)(normal(3), jnp.full((4, 4), number)), normal(3))
+
+
+@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.int32])
+def test_what_is_made_once_is_what_it_was(dtype: Any) -> None:
+    numbers = jnp.asarray([[255, 3], [0, 7]], dtype)
+    for found in (
+        jax.jit(make_once, static_argnums=1)(numbers, 256),
+        jax.vmap(lambda row: make_once(row, 256))(numbers),
+    ):
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, numbers)
+    assert make_once(jnp.zeros((0, 2), dtype), 4).shape == (0, 2)
+
+
+def test_what_is_made_once_is_not_made_by_each_reader() -> None:
+    def comparisons(once: bool) -> int:
+        def run(a: jax.Array, b: jax.Array) -> jax.Array:
+            greater = (a > b).astype(jnp.uint8)
+            greater = make_once(greater, 2) if once else greater
+            return jnp.where(greater == 1, jnp.sort(jnp.where(greater == 1, a, b)), a)
+
+        text = jax.jit(run).lower(normal(64, 64), normal(64, 64)).compile().as_text()
+        return str(text).count("direction=GT")
+
+    assert (comparisons(once=True), comparisons(once=False)) == (1, 2)
 
 
 def test_weights_before_inputs_gives_the_same_gradients() -> None:
