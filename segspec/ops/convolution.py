@@ -2,7 +2,8 @@
 
 On a processor both go through kernels of our own, see `segspec.ops.native`, where these are there and know the shapes;
 everywhere else through XLA. The gradients of either are convolutions again: with g the gradient of the result of a
-convolution, that of its input is the transposed convolution of g, and that of its weight sums products of x and g.
+convolution, that of its input is the transposed convolution of g, and that of its weight sums products of x and g. For
+the weight a processor without a kernel has `segspec.ops.taps`. There is no forward mode, as kernels have none.
 """
 
 from __future__ import annotations
@@ -256,7 +257,7 @@ def _xla_deconvolve(x: jax.Array, weight: jax.Array, geometry: Geometry, size: P
     padding = []
     for axis in (0, 1):
         before = geometry.dilation[axis] * (weight.shape[axis] - 1) - geometry.pad[axis]
-        spread = geometry.stride[axis] * (x.shape[1 + axis] - 1) + 1
+        spread = max(geometry.stride[axis] * (x.shape[1 + axis] - 1) + 1, 0)
         padding.append((before, size[axis] + geometry.pad[axis] - spread))
     return lax.conv_general_dilated(
         x,

@@ -132,3 +132,17 @@ def test_agrees_with_torch_forward_and_backward(sliding: Sliding, transposed: bo
     gradients = pull(2 * y)
     np.testing.assert_allclose(gradients[0], there[0].grad.numpy().transpose(0, 2, 3, 1), rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(gradients[1], there[1].grad.numpy().transpose(2, 3, 1, 0), rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize(("count", "rows"), [(0, 2), (1, 0)])
+def test_gradients_of_nothing_are_zero(count: int, rows: int) -> None:
+    """No images, or none with room for a window."""
+    x, weight = jnp.ones((count, 7, 5, 2)), jnp.ones((4, 2, 1, 4))
+
+    def total(x: jax.Array, weight: jax.Array) -> jax.Array:
+        slide = convolve(x, weight, stride=(3, 1), pad=(0, 0), dilation=(1, 1), group=2, size=(rows, 4))
+        return jnp.sum(slide)
+
+    of_x, of_weight = jax.grad(total, (0, 1))(x, weight)
+    np.testing.assert_array_equal(of_x, np.zeros(x.shape))
+    np.testing.assert_array_equal(of_weight, np.zeros(weight.shape))
