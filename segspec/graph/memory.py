@@ -10,6 +10,7 @@ from itertools import accumulate
 from segspec.graph.graph import Graph, GraphLayer
 from segspec.graph.segments import Segment, find_moving, is_light, plan_segments
 from segspec.layers.base import Blob
+from segspec.ops import native
 from segspec.spec.solver import Remat, Rule, Solver
 
 HISTORIES: dict[Rule, int] = {"AdaDelta": 2, "Adam": 2, "AdamW": 2, "LAMB": 2}
@@ -167,10 +168,7 @@ class _Backward:
         return sum(map(self._bytes, made & read & self.moving))
 
     def _at_hand(self, segment: Segment) -> int:
-        """What a segment makes: a gradient, the recomputed value beside it, and of a normalisation the normal values.
-
-        All of them in float32, in which they are computed.
-        """
+        """What a segment makes: a gradient, the recomputed value beside it, and of a normalisation the normal values."""
         layers = segment.layers
         if not segment.recomputed:
             return self._largest(layers)
@@ -178,5 +176,10 @@ class _Backward:
         return max(2 * self._largest(light), 3 * self._largest([layer for layer in light if layer.state]))
 
     def _largest(self, layers: Sequence[GraphLayer]) -> int:
-        sizes = (blob.bytes for layer in layers for blob in (*layer.inputs, *layer.outputs))
-        return round(self.scale * max(sizes, default=0))
+        """The largest blob; in float32, in which XLA computes, where no kernel of our own computes in the net's type."""
+        sizes = (
+            self._size(blob) if native.computes(self.dtype) else round(self.scale * blob.bytes)
+            for layer in layers
+            for blob in (*layer.inputs, *layer.outputs)
+        )
+        return max(sizes, default=0)
