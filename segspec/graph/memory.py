@@ -168,7 +168,7 @@ class _Backward:
         return sum(map(self._bytes, made & read & self.moving))
 
     def _at_hand(self, segment: Segment) -> int:
-        """What a segment makes: a gradient, the recomputed value beside it, and of a normalisation the normal values."""
+        """What a segment makes: a gradient, the recomputed value beside it, of a normalisation the normal values."""
         layers = segment.layers
         if not segment.recomputed:
             return self._largest(layers)
@@ -176,7 +176,7 @@ class _Backward:
         return max(2 * self._largest(light), 3 * self._largest([layer for layer in light if layer.state]))
 
     def _largest(self, layers: Sequence[GraphLayer]) -> int:
-        """The largest blob; in float32, in which XLA computes, where no kernel of our own computes in the net's type."""
+        """The largest blob; in float32, as XLA computes, where no kernel of our own computes in the net's type."""
         sizes = (
             self._size(blob) if native.computes(self.dtype) else round(self.scale * blob.bytes)
             for layer in layers
