@@ -68,10 +68,12 @@ def multiply_taps(x: jax.Array, cotangent: jax.Array, geometry: Geometry, kernel
 
     reads = stride[1] * (width - 1) + 1
     span = reads + dilation[1] * (kernel[1] - 1)
-    tall = _pad(x, geometry.pad, ((height + reach) * stride[0], span)).reshape(rows, stride[0], span, x.shape[3])
-    tall = _lengthen(tall, 0, bands * size).transpose(1, 3, 0, 2)[np.array(phases)]
-    shifted = _pad(cotangent, (0, 0), (height + reach, width)).reshape(rows, width, cotangent.shape[3])
-    shifted = _lengthen(shifted, reach, bands * size)
+    # Transposed before it is padded, since XLA would write it out twice else.
+    tall = _pad(x.transpose(3, 0, 1, 2), 2, geometry.pad, ((height + reach) * stride[0], span))
+    tall = _pad(tall.reshape(x.shape[3], rows, stride[0], span), 1, (0,), (bands * size,))
+    tall = tall.transpose(2, 0, 1, 3)[np.array(phases)]
+    shifted = _pad(cotangent, 1, (0,), (height + reach,)).reshape(rows, width, cotangent.shape[3])
+    shifted = _pad(shifted, 0, (reach,), (reach + bands * size,))
 
     def multiply(first: jax.Array | int) -> jax.Array:
         """The product of a band: (groups, phases x columns, in / groups, shifts, out / groups)."""
@@ -99,13 +101,9 @@ def multiply_taps(x: jax.Array, cotangent: jax.Array, geometry: Geometry, kernel
     return jnp.stack([found[phases.index(phase), shifts.index(shift)] for shift, phase in taps])
 
 
-def _pad(x: jax.Array, before: Pair, size: Pair) -> jax.Array:
-    """Images with so many zeros above and left, and behind as many as make the size; where these are below 0, cut."""
-    height, width = ((before[axis], size[axis] - before[axis] - x.shape[1 + axis], 0) for axis in (0, 1))
-    return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), height, width, (0, 0, 0)))
-
-
-def _lengthen(rows: jax.Array, before: int, size: int) -> jax.Array:
-    """So many rows of zeros before, and behind as many as let `size` rows follow."""
-    behind = size - rows.shape[0]
-    return lax.pad(rows, jnp.zeros((), rows.dtype), ((before, behind, 0), *((0, 0, 0) for _ in rows.shape[1:])))
+def _pad(x: jax.Array, axis: int, before: tuple[int, ...], size: tuple[int, ...]) -> jax.Array:
+    """From an axis on: so many zeros before, and behind as many as make the size; where these are below 0, cut."""
+    ends = [(0, 0, 0)] * x.ndim
+    for place, (first, whole) in enumerate(zip(before, size, strict=True), axis):
+        ends[place] = (first, whole - first - x.shape[place], 0)
+    return lax.pad(x, jnp.zeros((), x.dtype), ends)

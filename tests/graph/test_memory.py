@@ -15,7 +15,7 @@ from segspec.graph.graph import Graph
 from segspec.graph.memory import Memory, Setting, predict_memory
 from segspec.layers.data import SyntheticSquares
 from segspec.net import init_shapes
-from segspec.ops import native, taps
+from segspec.ops import taps
 from segspec.spec.net import read_net
 from segspec.spec.solver import Solver
 from segspec.train.optimizer import make_optimizer
@@ -24,10 +24,6 @@ from segspec.train.step import MicroBatches, make_step, start
 CBR = "  - Convolution: {name: c%s, num_output: %d, kernel_size: 3, pad: same}\n  - BatchNorm\n  - ReLU: {name: r%s}\n"
 POOL = "  - PoolingMask: {name: p%s, kernel_size: 2, stride: 2}\n"
 SCORE = "  - Convolution: {name: score, num_output: 2, kernel_size: 1}\n  - SoftmaxWithLoss: {name: loss}\n"
-
-
-WITHIN = 0.2 if native.computes("float32") else 0.3
-"""Without kernels of our own, gradients of filters are made of copies that are not foretold."""
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +78,7 @@ def predicted(net: Graph, images: int, **fields: Any) -> Memory:
 @pytest.mark.parametrize(("name", "images"), [("segnet", 1), ("segnet", 4), ("residual", 4), ("u_net", 4)])
 def test_what_is_foretold_is_what_xla_takes(name: str, images: int) -> None:
     found = compiled_bytes(graph(NETS[name], images))
-    assert predicted(graph(NETS[name], 1), images).total == pytest.approx(found, rel=WITHIN)
+    assert predicted(graph(NETS[name], 1), images).total == pytest.approx(found, rel=0.2)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +86,10 @@ def test_what_is_foretold_is_what_xla_takes(name: str, images: int) -> None:
 )
 def test_so_it_is_with_other_solvers(fields: dict[str, Any]) -> None:
     found = compiled_bytes(graph(SEGNET, 4), **fields)
-    assert predicted(graph(SEGNET, 1), 4, **fields).total == pytest.approx(found, rel=WITHIN)
+    assert predicted(graph(SEGNET, 1), 4, **fields).total == pytest.approx(found, rel=0.2)
 
 
 @pytest.mark.parametrize("fields", [{}, {"type": "Adam"}], ids=str)
 def test_a_net_of_many_weights_needs_room_for_the_update(fields: dict[str, Any]) -> None:
     found = compiled_bytes(graph(WIDE, 1, size=8), **fields)
-    assert predicted(graph(WIDE, 1, size=8), 1, **fields).total == pytest.approx(found, rel=WITHIN)
+    assert predicted(graph(WIDE, 1, size=8), 1, **fields).total == pytest.approx(found, rel=0.2)

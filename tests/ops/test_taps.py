@@ -90,12 +90,12 @@ def test_bfloat16_adds_up_in_float32() -> None:
     np.testing.assert_allclose(found, exact, atol=1e-4)
 
 
-def test_memory_stays_within_a_few_times_the_image() -> None:
+def test_memory_stays_within_three_times_the_image() -> None:
     """What stands side by side is a share of it: a 9x9 kernel would take 18 times the image else."""
     image = jax.ShapeDtypeStruct((4, 256, 256, 16), jnp.float32)
     geometry = Geometry((1, 1), (4, 4), (1, 1), 1)
     compiled = jax.jit(lambda x, g: multiply_taps(x, g, geometry, (9, 9))).lower(image, image).compile()
-    assert compiled.memory_analysis().temp_size_in_bytes < 6 * 4 * 4 * 256 * 256 * 16
+    assert compiled.memory_analysis().temp_size_in_bytes < 3 * 4 * 4 * 256 * 256 * 16
 
 
 def test_one_band_where_the_gradient_is_larger() -> None:
