@@ -24,6 +24,7 @@ shift reaches the next. What stands side by side is made a band of rows at a tim
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +39,31 @@ _BAND_BYTES = 4 << 20
 larger than that."""
 
 
+@dataclass(frozen=True)
+class _KernelRows:
+    """How the rows of a kernel meet the rows of an image.
+
+    Attributes:
+        taps: of each row, by how many rows g is shifted, and the phase of x that it reads.
+        shifts, phases: those that occur, in order.
+    """
+
+    taps: tuple[tuple[int, int], ...]
+    shifts: tuple[int, ...]
+    phases: tuple[int, ...]
+
+    @classmethod
+    def of(cls, rows: int, stride: int, dilation: int) -> _KernelRows:
+        taps = tuple(divmod(dilation * row, stride) for row in range(rows))
+        shifts, phases = (tuple(sorted(set(places))) for places in zip(*taps, strict=True))
+        return cls(taps, shifts, phases)
+
+    @property
+    def reach(self) -> int:
+        """The largest shift."""
+        return self.shifts[-1]
+
+
 def multiply_taps(x: jax.Array, cotangent: jax.Array, geometry: Geometry, kernel: Pair) -> jax.Array:
     """The gradient of a convolution by its weight.
 
@@ -50,43 +76,35 @@ def multiply_taps(x: jax.Array, cotangent: jax.Array, geometry: Geometry, kernel
     Returns:
         (kernel height, kernel width, in / groups, out), float32 or better, summed as such.
     """
-    stride, dilation, groups = geometry.stride, geometry.dilation, geometry.groups
-    batch, height, width = cotangent.shape[:3]
+    groups, stride, dilation = geometry.groups, geometry.stride[1], geometry.dilation[1]
+    batch, height, width, out = cotangent.shape
     summed = jnp.promote_types(x.dtype, jnp.float32)
     if x.size == 0 or cotangent.size == 0:
-        return jnp.zeros((*kernel, x.shape[3] // groups, cotangent.shape[3]), summed)
-    taps = [divmod(dilation[0] * row, stride[0]) for row in range(kernel[0])]
-    shifts, phases = (sorted(set(places)) for places in zip(*taps, strict=True))
-    reach = shifts[-1]
+        return jnp.zeros((*kernel, x.shape[3] // groups, out), summed)
+    kernel_rows = _KernelRows.of(kernel[0], geometry.stride[0], geometry.dilation[0])
 
-    rows = batch * (height + reach)
-    sides = (len(phases) * kernel[1] * x.shape[3], len(shifts) * cotangent.shape[3])
-    beside = rows * width * sum(sides) * x.dtype.itemsize
+    sides = len(kernel_rows.phases) * kernel[1] * x.shape[3], len(kernel_rows.shifts) * out
+    rows = batch * (height + kernel_rows.reach)
     most = max(_BAND_BYTES, math.prod(sides) // groups * summed.itemsize)
-    size = -(-rows // min(rows, -(-beside // most)))
+    size = -(-rows // min(rows, -(-rows * width * sum(sides) * x.dtype.itemsize // most)))
     bands = -(-rows // size)
-
-    reads = stride[1] * (width - 1) + 1
-    span = reads + dilation[1] * (kernel[1] - 1)
-    # Transposed before it is padded, since XLA would write it out twice else.
-    tall = _pad(x.transpose(3, 0, 1, 2), 2, geometry.pad, ((height + reach) * stride[0], span))
-    tall = _pad(tall.reshape(x.shape[3], rows, stride[0], span), 1, (0,), (bands * size,))
-    tall = tall.transpose(2, 0, 1, 3)[np.array(phases)]
-    shifted = _pad(cotangent, 1, (0,), (height + reach,)).reshape(rows, width, cotangent.shape[3])
-    shifted = _pad(shifted, 0, (reach,), (reach + bands * size,))
+    columns = stride * (width - 1) + dilation * (kernel[1] - 1) + 1
+    phases = _stack_phases(x, geometry, kernel_rows, (height, columns), bands * size)
+    below = _stack_images(cotangent, kernel_rows.reach, bands * size)
 
     def multiply(first: jax.Array | int) -> jax.Array:
         """The product of a band: (groups, phases x columns, in / groups, shifts, out / groups)."""
         # All phases at once: XLA takes a minute to compile the 2048 slices that a kernel of 64 with a stride of 32 has
         # phases and columns.
-        seen = (*tall.shape[:2], size, reads)
+        seen = (*phases.shape[:2], size, stride * (width - 1) + 1)
         left = [
-            lax.dynamic_slice(tall, (0, 0, first, dilation[1] * column), seen)[..., :: stride[1]]
+            lax.dynamic_slice(phases, (0, 0, first, dilation * column), seen)[..., ::stride]
             for column in range(kernel[1])
         ]
-        right = [lax.dynamic_slice_in_dim(shifted, first + reach - shift, size) for shift in shifts]
+        reach = kernel_rows.reach
+        right = [lax.dynamic_slice_in_dim(below, first + reach - shift, size) for shift in kernel_rows.shifts]
         product: jax.Array = lax.dot_general(
-            jnp.stack(left, 1).reshape(len(phases) * kernel[1], groups, -1, size, width),
+            jnp.stack(left, 1).reshape(phases.shape[0] * kernel[1], groups, -1, size, width),
             jnp.stack(right, 2).reshape(size, width, len(right), groups, -1),
             (((3, 4), (0, 1)), ((1,), (3,))),
             preferred_element_type=summed,
@@ -96,9 +114,40 @@ def multiply_taps(x: jax.Array, cotangent: jax.Array, geometry: Geometry, kernel
     made = jax.eval_shape(multiply, 0)
     nothing = jnp.zeros(made.shape, made.dtype)
     total = lax.fori_loop(0, bands, lambda band, total: total + multiply(band * size), nothing)
-    found = total.reshape(groups, len(phases), kernel[1], -1, len(shifts), cotangent.shape[3] // groups)
-    found = found.transpose(1, 4, 2, 3, 0, 5).reshape(len(phases), len(shifts), *found.shape[2:4], -1)
-    return jnp.stack([found[phases.index(phase), shifts.index(shift)] for shift, phase in taps])
+    return _order_taps(total, kernel_rows, kernel[1])
+
+
+def _stack_phases(x: jax.Array, geometry: Geometry, kernel_rows: _KernelRows, read: Pair, size: int) -> jax.Array:
+    """x by phase and channel, its images one above the other: (phases, in, size, columns).
+
+    Args:
+        x: images.
+        geometry: of the windows.
+        kernel_rows: of the kernel.
+        read: rows of the output, columns of the padded image.
+        size: rows of zeros are added to make so many.
+    """
+    batch, _, _, channels = x.shape
+    rows, columns = read[0] + kernel_rows.reach, read[1]
+    # Transposed before it is padded, since XLA would write it out twice else.
+    images = _pad(x.transpose(3, 0, 1, 2), 2, geometry.pad, (rows * geometry.stride[0], columns))
+    stacked = _pad(images.reshape(channels, batch * rows, geometry.stride[0], columns), 1, (0,), (size,))
+    return stacked.transpose(2, 0, 1, 3)[np.array(kernel_rows.phases)]
+
+
+def _stack_images(cotangent: jax.Array, reach: int, size: int) -> jax.Array:
+    """g, its images one above the other, with `reach` rows of zeros before each: (reach + size, width, out)."""
+    batch, height, width, out = cotangent.shape
+    stacked = _pad(cotangent, 1, (0,), (height + reach,)).reshape(batch * (height + reach), width, out)
+    return _pad(stacked, 0, (reach,), (reach + size,))
+
+
+def _order_taps(total: jax.Array, rows: _KernelRows, columns: int) -> jax.Array:
+    """The gradient, of (groups, phases x columns, in / groups, shifts, out / groups)."""
+    groups, _, share, shifts, made = total.shape
+    split = total.reshape(groups, len(rows.phases), columns, share, shifts, made).transpose(1, 4, 2, 3, 0, 5)
+    found = split.reshape(len(rows.phases), shifts, columns, share, groups * made)
+    return jnp.stack([found[rows.phases.index(phase), rows.shifts.index(shift)] for shift, phase in rows.taps])
 
 
 def _pad(x: jax.Array, axis: int, before: tuple[int, ...], size: tuple[int, ...]) -> jax.Array:
