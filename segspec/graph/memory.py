@@ -177,9 +177,6 @@ class _Backward:
 
     def _largest(self, layers: Sequence[GraphLayer]) -> int:
         """The largest blob; in float32, as XLA computes, where no kernel of our own computes in the net's type."""
-        sizes = (
-            self._size(blob) if native.computes(self.dtype) else round(self.scale * blob.bytes)
-            for layer in layers
-            for blob in (*layer.inputs, *layer.outputs)
-        )
-        return max(sizes, default=0)
+        blobs = (blob for layer in layers for blob in (*layer.inputs, *layer.outputs))
+        own = native.computes(self.dtype)
+        return max((self._size(blob) if own else round(self.scale * blob.bytes) for blob in blobs), default=0)

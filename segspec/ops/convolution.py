@@ -8,7 +8,6 @@ the weight a processor without a kernel has `segspec.ops.taps`. There is no forw
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import jax
@@ -114,7 +113,7 @@ def _add_bias_backward(bias: jax.Array, cotangent: jax.Array) -> tuple[jax.Array
 add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 
 
-def _is_native(x: jax.Array, y: tuple[int, ...], weight: tuple[int, ...], geometry: Geometry) -> bool:
+def _is_native(x: jax.Array, y: tuple[int, ...], weight: jax.Array | jax.ShapeDtypeStruct, geometry: Geometry) -> bool:
     """Whether our own kernels are there and do well: channels that fill a group, pixels to reuse the weights for.
 
     Where a kernel covers more than the image, XLA exchanges the two and takes a hundred times as long.
@@ -122,16 +121,17 @@ def _is_native(x: jax.Array, y: tuple[int, ...], weight: tuple[int, ...], geomet
     Args:
         x: what is convolved, or its gradient, or the other way round.
         y: shape of what comes of it.
-        weight: shape of the filters.
+        weight: the filters, or what their gradient will be.
         geometry: of the windows.
     """
     shares = (x.shape[3] // geometry.groups, y[3] // geometry.groups)
     pixels = x.shape[0] * min(x.shape[1] * x.shape[2], y[1] * y[2])
-    exceeds = any(weight[axis] > min(x.shape[1 + axis], y[1 + axis]) for axis in (0, 1))
+    exceeds = any(weight.shape[axis] > min(x.shape[1 + axis], y[1 + axis]) for axis in (0, 1))
     return (
-        native.computes(x.dtype)
+        weight.dtype == jnp.float32
+        and native.computes(x.dtype)
         and (geometry.groups == 1 or min(shares) >= _FEWEST_CHANNELS)
-        and (pixels >= _FEWEST_PIXELS or math.prod(weight) <= _FEW_WEIGHTS or exceeds)
+        and (pixels >= _FEWEST_PIXELS or weight.size <= _FEW_WEIGHTS or exceeds)
         and (geometry.dilation == (1, 1) or geometry.stride == (1, 1))
     )
 
@@ -147,7 +147,7 @@ def _convolve(x: jax.Array, weight: jax.Array, geometry: Geometry, size: Pair) -
     def own(x: jax.Array, weight: jax.Array) -> jax.Array:
         return native.convolve(x, weight, geometry, output)
 
-    if weight.dtype != jnp.float32 or not _is_native(x, output, weight.shape, geometry):
+    if not _is_native(x, output, weight, geometry):
         return xla(x, weight)
     found: jax.Array = lax.platform_dependent(x, weight, cpu=own, default=xla)
     return found
@@ -164,7 +164,7 @@ def _deconvolve(x: jax.Array, weight: jax.Array, geometry: Geometry, size: Pair)
         return deconvolve_phases(x, weight, geometry, size)
 
     output = (x.shape[0], *size, weight.shape[2] * geometry.groups)
-    if weight.dtype != jnp.float32 or not _is_native(x, output, weight.shape, geometry):
+    if not _is_native(x, output, weight, geometry):
         return xla(x, weight)
     found: jax.Array = lax.platform_dependent(x, weight, cpu=own, default=xla)
     return found
@@ -183,7 +183,7 @@ def _weigh(x: jax.Array, cotangent: jax.Array, geometry: Geometry, kernel: Pair)
         return gradient
 
     def own(x: jax.Array, cotangent: jax.Array) -> jax.Array:
-        if _is_native(x, cotangent.shape, shape, geometry):
+        if _is_native(x, cotangent.shape, jax.ShapeDtypeStruct(shape, jnp.float32), geometry):
             return native.weight_gradient(x, cotangent, geometry, shape)
         return multiply_taps(x, cotangent, geometry, kernel)
 
